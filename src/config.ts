@@ -1,0 +1,145 @@
+import { isIP } from 'node:net';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { ListenAddress } from './schemas/listen.ts';
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+export interface Config {
+  listen: ListenAddress[];
+  stateDir: string;
+  logLevel: (typeof logLevels)[number];
+  auth: 'token' | 'none';
+}
+
+/** A value that can't be, or nothing to run: what to print, and the exit status to end with. */
+export class UsageExit extends Error {
+  override readonly name = 'UsageExit';
+  readonly exitCode: 0 | 2;
+
+  constructor(exitCode: 0 | 2, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+const DEFAULT_LISTEN: ListenAddress[] = [
+  { transport: 'unix', path: '/run/netnsd/netnsd.sock' },
+  { transport: 'tcp', host: '127.0.0.1', port: 8470 },
+];
+
+/**
+ * Reads the command line and NETNSD_* variables; the command line counts more.
+ *
+ * @param args without the names of interpreter and script
+ * @throws UsageExit for --help and --version (0), and for what is wrong (2)
+ */
+export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, version: string): Config {
+  const printed: string[] = [];
+  const command = createCommand(version).configureOutput({
+    writeOut: (text) => printed.push(text),
+    writeErr: () => undefined,
+  });
+  try {
+    command.parse([...args], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) throw new UsageExit(0, printed.join('').trimEnd());
+    throw new UsageExit(2, `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`);
+  }
+  const { listen, stateDir, logLevel, auth } = { ...command.opts<Options>() };
+  const fromEnvironment = env['NETNSD_LISTEN']?.split(/[\s,]+/).filter((text) => text !== '');
+  const config: Config = {
+    listen: listen ?? parseAll(fromEnvironment) ?? DEFAULT_LISTEN,
+    stateDir,
+    logLevel,
+    auth,
+  };
+  checkAuth(config);
+  return config;
+}
+
+interface Options {
+  listen?: ListenAddress[];
+  stateDir: string;
+  logLevel: Config['logLevel'];
+  auth: Config['auth'];
+}
+
+function createCommand(version: string): Command {
+  return new Command('netnsd')
+    .description('An HTTP control plane for Linux network namespaces.')
+    .version(version)
+    .exitOverride()
+    .allowExcessArguments(false)
+    .addOption(
+      new Option(
+        '--listen <address>',
+        'unix:PATH or tcp:HOST:PORT; may be repeated (NETNSD_LISTEN: separated by commas; default: unix:/run/netnsd/netnsd.sock and tcp:127.0.0.1:8470)',
+      ).argParser((text: string, previous: ListenAddress[] | undefined) => [...(previous ?? []), parseAddress(text)]),
+    )
+    .addOption(
+      new Option('--state-dir <directory>', 'where the store and the token are')
+        .env('NETNSD_STATE_DIR')
+        .default('/var/lib/netnsd')
+        .argParser(parseDirectory),
+    )
+    .addOption(new Option('--log-level <level>', 'what is logged, to standard error').env('NETNSD_LOG_LEVEL').choices(logLevels).default('info'))
+    .addOption(
+      new Option('--auth <mode>', 'what a request over TCP needs: none is accepted for loopback addresses only')
+        .env('NETNSD_AUTH')
+        .choices(['token', 'none'])
+        .default('token'),
+    );
+}
+
+function parseAll(texts: string[] | undefined): ListenAddress[] | undefined {
+  if (texts === undefined || texts.length === 0) return undefined;
+  return texts.map((text) => {
+    try {
+      return parseAddress(text);
+    } catch (error) {
+      throw new UsageExit(2, `netnsd: NETNSD_LISTEN: ${error instanceof Error ? error.message : String(error)}; see --help`);
+    }
+  });
+}
+
+/** sun_path of unix(7) holds 108 bytes with the final NUL. */
+const LONGEST_SOCKET_PATH = 107;
+
+function parseAddress(text: string): ListenAddress {
+  const [, path] = /^unix:(\/.+)$/.exec(text) ?? [];
+  if (path !== undefined) {
+    if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH)
+      throw new InvalidArgumentError(`the path of a socket has at most ${LONGEST_SOCKET_PATH} bytes: ${JSON.stringify(text)}`);
+    return { transport: 'unix', path };
+  }
+  const [, bracketed, plain, digits] = /^tcp:(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const port = Number(digits);
+  if (host === undefined || port > 65_535 || (isIP(host) === 0 && host !== 'localhost'))
+    throw new InvalidArgumentError(
+      `${JSON.stringify(text)} is neither unix:/PATH nor tcp:ADDRESS:PORT, such as tcp:127.0.0.1:8470 or tcp:[::1]:8470`,
+    );
+  return { transport: 'tcp', host, port };
+}
+
+function parseDirectory(text: string): string {
+  if (!text.startsWith('/') || text.includes('\0'))
+    throw new InvalidArgumentError(`${JSON.stringify(text)} is no absolute path`);
+  return text;
+}
+
+function checkAuth({ auth, listen }: Config): void {
+  if (auth === 'token') return;
+  const exposed = listen.find((address) => address.transport === 'tcp' && !isLoopback(address.host));
+  if (exposed?.transport === 'tcp')
+    throw new UsageExit(
+      2,
+      `netnsd: --auth none is accepted for loopback addresses only, and ${exposed.host} is none: who reaches netnsd is root on the network; see --help`,
+    );
+}
+
+/** RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+}

@@ -1,0 +1,185 @@
+import type { Database } from 'better-sqlite3';
+import type { Kind, Meta, Ref } from '../schemas/common.ts';
+import type { AssignedOf, IntentOf, ObservedOf, Placed } from '../schemas/resource.ts';
+
+/** A resource as recorded. */
+export interface Stored<K extends Kind = Kind> extends Placed<K>, Meta {
+  /** As the kernel was last seen to have it; null if it was not looked at yet. */
+  observed: ObservedOf<K> | null;
+  /** Why the last attempt to mend it failed. */
+  failure: string | null;
+}
+
+/** What a resource holds and needs; the store keeps it beside the resource. */
+export interface Ties {
+  references: Ref[];
+  /** Of each at most one resource may have it. */
+  claims: Tie[];
+  needs: Tie[];
+}
+
+export interface Tie {
+  namespace: string;
+  what: string;
+}
+
+export interface ListFilter {
+  /** Only resources whose name comes after this one. */
+  after: string | null;
+  limit: number;
+  labels: readonly { key: string; value: string }[];
+  /** Only resources that refer to all of these. */
+  references: readonly Ref[];
+}
+
+export interface ResourceRepository {
+  get: <K extends Kind>(kind: K, name: string) => Stored<K> | null;
+  list: <K extends Kind>(kind: K, filter: ListFilter) => Stored<K>[];
+  /** Everything that is recorded, `host` left out. */
+  all: () => Stored[];
+  count: (kind: Kind) => number;
+  /** Those that name the resource, in order of kind and name. */
+  referrers: (to: Ref) => Ref[];
+  claimant: (claim: Tie) => Ref | null;
+  needing: (need: Tie) => Ref[];
+  put: (resource: Stored) => void;
+  /** What the resource held is free again. */
+  clearTies: (ref: Ref) => void;
+  addTies: (ref: Ref, ties: Ties) => void;
+  putObserved: (ref: Ref, observed: unknown, failure: string | null) => void;
+  delete: (ref: Ref) => void;
+}
+
+interface Row {
+  kind: Kind;
+  name: string;
+  intent: string;
+  assigned: string;
+  observed: string | null;
+  failure: string | null;
+  revision: number;
+  created_at: string;
+  updated_at: string;
+}
+
+export function createResourceRepository(database: Database): ResourceRepository {
+  const select = database.prepare<[string, string], Row>('SELECT * FROM resource WHERE kind = ? AND name = ?');
+  const selectAll = database.prepare<[], Row>(
+    "SELECT * FROM resource WHERE NOT (kind = 'namespace' AND name = 'host') ORDER BY kind, name",
+  );
+  const selectReferrers = database.prepare<[string, string], Ref>(
+    'SELECT from_kind AS kind, from_name AS name FROM reference WHERE to_kind = ? AND to_name = ? ORDER BY 1, 2',
+  );
+  const selectClaimant = database.prepare<[string, string], Ref>(
+    'SELECT kind, name FROM claim WHERE namespace = ? AND what = ?',
+  );
+  const selectNeeding = database.prepare<[string, string], Ref>(
+    'SELECT kind, name FROM need WHERE namespace = ? AND what = ? ORDER BY kind, name',
+  );
+  const selectCount = database
+    .prepare<[string], number>("SELECT count(*) FROM resource WHERE kind = ? AND NOT (kind = 'namespace' AND name = 'host')")
+    .pluck();
+  const upsert = database.prepare(
+    `INSERT INTO resource (kind, name, intent, assigned, observed, failure, revision, created_at, updated_at)
+     VALUES (@kind, @name, @intent, @assigned, @observed, @failure, @revision, @createdAt, @updatedAt)
+     ON CONFLICT (kind, name) DO UPDATE SET intent = excluded.intent, assigned = excluded.assigned,
+       observed = excluded.observed, failure = excluded.failure, revision = excluded.revision,
+       updated_at = excluded.updated_at`,
+  );
+  const updateObserved = database.prepare('UPDATE resource SET observed = ?, failure = ? WHERE kind = ? AND name = ?');
+  const remove = database.prepare('DELETE FROM resource WHERE kind = ? AND name = ?');
+  const clearing = [
+    'DELETE FROM reference WHERE from_kind = ? AND from_name = ?',
+    'DELETE FROM claim WHERE kind = ? AND name = ?',
+    'DELETE FROM need WHERE kind = ? AND name = ?',
+  ].map((sql) => database.prepare(sql));
+  const addReference = database.prepare('INSERT OR IGNORE INTO reference VALUES (?, ?, ?, ?)');
+  const addClaim = database.prepare('INSERT INTO claim VALUES (?, ?, ?, ?)');
+  const addNeed = database.prepare('INSERT OR IGNORE INTO need VALUES (?, ?, ?, ?)');
+  const lists = new Map<string, ReturnType<typeof database.prepare<unknown[], Row>>>();
+
+  return {
+    get: <K extends Kind>(kind: K, name: string) => {
+      const row = select.get(kind, name);
+      return row === undefined ? null : fromRow<K>(row);
+    },
+    list: <K extends Kind>(kind: K, filter: ListFilter) => {
+      const { sql, values } = listQuery(kind, filter);
+      const statement = lists.get(sql) ?? database.prepare<unknown[], Row>(sql);
+      lists.set(sql, statement);
+      return statement.all(...values).map((row) => fromRow<K>(row));
+    },
+    all: () => selectAll.all().map((row) => fromRow(row)),
+    count: (kind) => selectCount.get(kind) ?? 0,
+    referrers: ({ kind, name }) => selectReferrers.all(kind, name),
+    claimant: ({ namespace, what }) => selectClaimant.get(namespace, what) ?? null,
+    needing: ({ namespace, what }) => selectNeeding.all(namespace, what),
+    put: (resource) => {
+      upsert.run(toRow(resource));
+    },
+    clearTies: ({ kind, name }) => {
+      for (const statement of clearing) statement.run(kind, name);
+    },
+    addTies: ({ kind, name }, { references, claims, needs }) => {
+      for (const to of references) addReference.run(kind, name, to.kind, to.name);
+      for (const { namespace, what } of claims) addClaim.run(namespace, what, kind, name);
+      for (const { namespace, what } of needs) addNeed.run(namespace, what, kind, name);
+    },
+    putObserved: ({ kind, name }, observed, failure) => {
+      updateObserved.run(JSON.stringify(observed), failure, kind, name);
+    },
+    delete: ({ kind, name }) => {
+      remove.run(kind, name);
+    },
+  };
+}
+
+/** Names come in the order of their bytes, so that a cursor means the same on every machine. */
+function listQuery(kind: Kind, { after, limit, labels, references }: ListFilter): { sql: string; values: unknown[] } {
+  const conditions = [
+    "kind = ? AND name > ? AND NOT (kind = 'namespace' AND name = 'host')",
+    ...labels.map(() => "(intent -> '$.labels') ->> ? = ?"),
+    ...references.map(
+      () => 'name IN (SELECT from_name FROM reference WHERE from_kind = resource.kind AND to_kind = ? AND to_name = ?)',
+    ),
+  ];
+  return {
+    sql: `SELECT * FROM resource WHERE ${conditions.join(' AND ')} ORDER BY name LIMIT ?`,
+    values: [
+      kind,
+      after ?? '',
+      ...labels.flatMap(({ key, value }) => [key, value]),
+      ...references.flatMap(({ kind: toKind, name }) => [toKind, name]),
+      limit,
+    ],
+  };
+}
+
+function fromRow<K extends Kind>(row: Row): Stored<K> {
+  return {
+    // The columns were written by `toRow` from values of these types, and the store is ours alone.
+    kind: row.kind as K,
+    name: row.name,
+    intent: JSON.parse(row.intent) as IntentOf<K>,
+    assigned: JSON.parse(row.assigned) as AssignedOf<K>,
+    observed: row.observed === null ? null : (JSON.parse(row.observed) as ObservedOf<K>),
+    failure: row.failure,
+    revision: row.revision,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+function toRow({ kind, name, intent, assigned, observed, failure, revision, createdAt, updatedAt }: Stored) {
+  return {
+    kind,
+    name,
+    intent: JSON.stringify(intent),
+    assigned: JSON.stringify(assigned),
+    observed: observed === null ? null : JSON.stringify(observed),
+    failure,
+    revision,
+    createdAt,
+    updatedAt,
+  };
+}

@@ -1,0 +1,104 @@
+import type { Family } from '../schemas/address.ts';
+import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
+import { CommandFailed } from './errors.ts';
+import { COMMENT_PREFIX, namespacePath } from './marks.ts';
+import type { Processes } from './processes.ts';
+import type { Chain, Firewall, Rule, Table } from './state.ts';
+
+/** A rule as `iptables-save -c` prints it. */
+export interface SavedRule {
+  table: string;
+  chain: string;
+  /** What follows `-A CHAIN`. */
+  spec: string;
+  comment: string | null;
+  packets: number;
+  bytes: number;
+}
+
+/** Everything that one `iptables-save` shows. */
+export interface SavedFirewall {
+  chains: { table: string; name: string }[];
+  rules: SavedRule[];
+}
+
+/** The command line of a tool of iptables in a namespace. */
+export function iptablesCommand(
+  namespace: string,
+  family: Family,
+  tool: 'save' | 'restore',
+  args: readonly string[],
+): [file: string, args: string[]] {
+  const file = `${family === 4 ? 'iptables' : 'ip6tables'}-${tool}`;
+  if (namespace === HOST) return [file, [...args]];
+  return ['nsenter', [`--net=${namespacePath(namespace)}`, '--', file, ...args]];
+}
+
+/** Reads all rules of a namespace with their counters. */
+export async function saveFirewall(processes: Processes, namespace: string, family: Family): Promise<SavedFirewall> {
+  const [file, args] = iptablesCommand(namespace, family, 'save', ['-c']);
+  const { stdout, stderr, exitCode, timedOut } = await processes.run(file, args);
+  if (exitCode !== 0)
+    throw new CommandFailed([file, ...args].join(' '), exitCode, stderr, timedOut ? { cause: 'timeout' } : undefined);
+  return parseSave(stdout);
+}
+
+/** Parses what `iptables-save -c` prints. */
+export function parseSave(text: string): SavedFirewall {
+  const saved: SavedFirewall = { chains: [], rules: [] };
+  let table = '';
+  for (const line of text.split('\n')) {
+    if (line.startsWith('*')) table = line.slice(1).trim();
+    const chain = /^:(\S+) /.exec(line)?.[1];
+    if (chain !== undefined) saved.chains.push({ table, name: chain });
+    const rule = /^\[(\d+):(\d+)\] -A (\S+) ?(.*)$/.exec(line);
+    const [, packets, bytes, name = '', spec = ''] = rule ?? [];
+    if (rule === null) continue;
+    const comment = /--comment (?:"((?:[^"\\]|\\.)*)"|(\S+))/.exec(spec);
+    saved.rules.push({
+      table,
+      chain: name,
+      spec,
+      comment: comment === null ? null : (comment[1] ?? comment[2] ?? null),
+      packets: Number(packets),
+      bytes: Number(bytes),
+    });
+  }
+  return saved;
+}
+
+/** The chains and rules of ours among all; rules of others, in our chains as well, are not listed. */
+export function ownFirewall(namespace: string, family: Family, saved: SavedFirewall): Firewall {
+  const chains = new Map<string, Chain>();
+  const rules = new Map<string, Rule>();
+  for (const { table, name } of saved.chains)
+    if (isTable(table) && name.startsWith(CHAIN_PREFIX)) chains.set(`${table} ${name}`, { table, name, fixed: [] });
+  for (const { table, chain, spec, comment } of saved.rules) {
+    const serves = ownerOf(comment);
+    if (serves === null || comment === null || !isTable(table)) continue;
+    if (serves.kind === 'chain') chains.get(`${table} ${chain}`)?.fixed.push(spec);
+    if (serves.kind !== 'chain' || !chain.startsWith(CHAIN_PREFIX))
+      rules.set(`${table} ${chain} ${comment}`, { serves: serves.ref, table, chain, spec, comment });
+  }
+  return { namespace, family, chains, rules };
+}
+
+export const CHAIN_PREFIX = 'NETNSD-';
+
+/** The comments of a resource's rules begin so; the hash follows. */
+export function commentPrefix(ref: Ref): string {
+  return `${COMMENT_PREFIX}${refText(ref)}:`;
+}
+
+/** Whose rule it is, by its comment; null for the rules of others. Jumps and fixed rules belong to the namespace. */
+function ownerOf(comment: string | null): { kind: 'resource' | 'chain'; ref: Ref } | null {
+  const [, kind, name] = /^netnsd:([a-z]+)\/([^:]+):[0-9a-f]+$/.exec(comment ?? '') ?? [];
+  if (kind === undefined || name === undefined) return null;
+  if (kind === 'chain') return { kind: 'chain', ref: { kind: 'namespace', name: HOST } };
+  const known = kindNames.find((candidate) => candidate === kind);
+  return known === undefined ? null : { kind: 'resource', ref: { kind: known, name } };
+}
+
+function isTable(table: string): table is Table {
+  return table === 'filter' || table === 'nat';
+}

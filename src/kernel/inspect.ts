@@ -1,0 +1,178 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { HOST } from '../schemas/common.ts';
+import type { Neighbor, RouteEntry } from '../schemas/inspect.ts';
+import type { Interface } from '../schemas/interface.ts';
+import { CommandFailed, type FailureCause } from './errors.ts';
+import { asObject, parseInterfaces, publicInterface } from './interface.ts';
+import { namespacePath } from './marks.ts';
+import { boundInode, inodeOfProcess } from './namespace.ts';
+import type { Ended, Processes } from './processes.ts';
+import type { Answer, Read } from './run.ts';
+
+/** NAME_MAX of limits.h: no file has a longer name, in bytes. */
+const LONGEST_NAME = 255;
+
+/** The inode of a namespace that can be looked at, which is `host` or bound in /run/netns; null if there is none. */
+export function readableInode(namespace: string): number | null {
+  if (namespace === HOST) return inodeOfProcess('self');
+  return Buffer.byteLength(namespace) > LONGEST_NAME ? null : boundInode(namespace);
+}
+
+export function readsOfInterfaces(namespace: string): Read[] {
+  return [{ namespace, lines: ['address show'], sysctls: [] }];
+}
+
+export function parseInterfaceTable({ shown }: Answer): Interface[] {
+  return parseInterfaces(shown[0] ?? []).map(publicInterface);
+}
+
+/**
+ * One line a family: `root` lets through all that is inside a network, and only of its family. A default route does
+ * not tell its own (`ip` prints `default` for both).
+ */
+export function readsOfRoutes(namespace: string): Read[] {
+  const lines = ['route show table all root 0.0.0.0/0', 'route show table all root ::/0'];
+  return [{ namespace, lines, sysctls: [] }];
+}
+
+export function parseRoutes({ shown }: Answer): RouteEntry[] {
+  const tables = new TableNames();
+  return (['inet', 'inet6'] as const).flatMap((family, at) =>
+    objectsOf(shown[at] ?? []).map((object) => parseRoute(object, family, tables)),
+  );
+}
+
+export function readsOfNeighbors(namespace: string): Read[] {
+  return [{ namespace, lines: ['neighbour show'], sysctls: [] }];
+}
+
+export function parseNeighbors({ shown }: Answer): Neighbor[] {
+  return objectsOf(shown[0] ?? []).flatMap((object) => {
+    const address = textOf(object['dst']);
+    const dev = textOf(object['dev']);
+    if (address === null || dev === null) return [];
+    const states = Array.isArray(object['state']) ? object['state'].map(String) : [];
+    const state = states.join(' ').toLowerCase();
+    // A flag is printed as a key without a value.
+    return [{ address, interface: dev, mac: textOf(object['lladdr']), state, router: 'router' in object }];
+  });
+}
+
+/**
+ * Runs a tool in a namespace. An exit code is no error here: what it means, the caller knows.
+ *
+ * @throws CommandFailed if the tool could not be run there, or was ended by its deadline
+ */
+export async function runInside(
+  processes: Processes,
+  namespace: string,
+  [tool, ...args]: readonly [string, ...string[]],
+  timeoutMs?: number,
+): Promise<Ended & { command: string }> {
+  const inside = ['nsenter', `--net=${namespacePath(namespace)}`, '--'] as const;
+  const [file, ...rest] = namespace === HOST ? [tool, ...args] : [...inside, tool, ...args];
+  const ended = await processes.run(file, rest, timeoutMs === undefined ? {} : { timeoutMs });
+  const command = [file, ...rest].join(' ');
+  const cause = causeOf(ended);
+  if (cause !== null) throw new CommandFailed(command, ended.exitCode, ended.stderr, cause);
+  return { ...ended, command };
+}
+
+/** Why a tool never ran; nsenter(1) says so on stderr, with exit codes that tools have as well. */
+function causeOf({ timedOut, stderr }: Ended): FailureCause | null {
+  if (timedOut) return { cause: 'timeout' };
+  if (/^nsenter: (?:cannot open|reassociate to namespace)/m.test(stderr)) return { cause: 'assumption' };
+  if (/^nsenter: failed to execute|spawn \S+ ENOENT/m.test(stderr))
+    return { cause: 'refusal', refusal: 'kernel-unsupported' };
+  return null;
+}
+
+type Json = Record<string, unknown>;
+
+function parseRoute(object: Json, family: RouteEntry['family'], tables: TableNames): RouteEntry {
+  const nexthops = Array.isArray(object['nexthops']) ? objectsOf(object['nexthops']) : [];
+  return {
+    to: destinationOf(textOf(object['dst']) ?? 'default', family),
+    via: gatewayOf(object),
+    dev: textOf(object['dev']),
+    metric: numberOf(object['metric']),
+    src: textOf(object['prefsrc']),
+    table: tables.numberOf(textOf(object['table']) ?? 'main'),
+    protocol: textOf(object['protocol']) ?? 'unspec',
+    scope: textOf(object['scope']) ?? 'global',
+    type: textOf(object['type']) ?? 'unicast',
+    family,
+    nexthops: nexthops.map((nexthop) => ({
+      via: gatewayOf(nexthop),
+      dev: textOf(nexthop['dev']) ?? '',
+      weight: numberOf(nexthop['weight']) ?? 1,
+    })),
+  };
+}
+
+/** RFC 5549: an IPv4 route may have an IPv6 gateway, which `ip` prints as `via`. */
+function gatewayOf(object: Json): string | null {
+  return textOf(object['gateway']) ?? textOf(asObject(object['via'])?.['host']);
+}
+
+/** `ip` leaves out the length of a route to a single host. */
+function destinationOf(dst: string, family: RouteEntry['family']): string {
+  if (dst === 'default' || dst.includes('/')) return dst;
+  return `${dst}/${family === 'inet' ? 32 : 128}`;
+}
+
+const RT_TABLES = '/etc/iproute2/rt_tables';
+
+/** The numbers of routing tables. `ip` prints names where it has them; an administrator may give more of them. */
+class TableNames {
+  #given: Map<string, number> | null = null;
+
+  numberOf(printed: string): number | null {
+    const known = { main: 254, local: 255, default: 253, unspec: 0 }[printed];
+    if (known !== undefined) return known;
+    if (/^\d+$/.test(printed)) return Number(printed);
+    this.#given ??= readTableNames();
+    return this.#given.get(printed) ?? null;
+  }
+}
+
+/** Lines `NUMBER NAME`, in the file and in those of the directory beside it (ip-route(8)). */
+function readTableNames(): Map<string, number> {
+  const texts = [RT_TABLES, ...filesOf(`${RT_TABLES}.d`)].map(readIfThere);
+  const lines = texts.flatMap((text) => [...text.matchAll(/^\s*(\d+|0x[0-9a-f]+)\s+(\S+)/gim)]);
+  return new Map(lines.map(([, number, name = '']) => [name, Number(number)]));
+}
+
+function filesOf(directory: string): string[] {
+  try {
+    return readdirSync(directory).map((name) => `${directory}/${name}`);
+  } catch {
+    // Most machines have no such directory.
+    return [];
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    // Without the file `ip` knows no names but its own.
+    return '';
+  }
+}
+
+/** The objects among what `ip -j` printed; it prints `{}` for what a filter hid. */
+function objectsOf(values: readonly unknown[]): Json[] {
+  return values.flatMap((value) => {
+    const object = asObject(value);
+    return object === null || Object.keys(object).length === 0 ? [] : [object];
+  });
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function numberOf(value: unknown): number | null {
+  return typeof value === 'number' ? value : null;
+}

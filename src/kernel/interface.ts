@@ -1,0 +1,157 @@
+import type { Statistics } from '../schemas/common.ts';
+import type { Interface, ObservedInterface, Route } from '../schemas/interface.ts';
+import { DEVICE_GROUP, ROUTE_PROTOCOL } from './marks.ts';
+
+/** One interface as `ip -j -d -s addr show` prints it. */
+export interface KernelInterface extends Interface {
+  /** Whether it bears the mark of what netnsd makes. */
+  ours: boolean;
+  bridgeId: string | null;
+  stp: boolean;
+  ageingSeconds: number | null;
+}
+
+/** What there is of an interface that is not there. */
+export const absentInterface: ObservedInterface = {
+  index: null,
+  mac: null,
+  mtu: null,
+  up: false,
+  operstate: null,
+  addresses: [],
+  statistics: null,
+};
+
+/** Reads the objects of one `addr show`; leaves out what is no interface (`ip` prints `{}` for what a filter hid). */
+export function parseInterfaces(answer: readonly unknown[]): KernelInterface[] {
+  return answer.flatMap((entry) => {
+    const object = asObject(entry);
+    return object !== null && typeof object['ifname'] === 'string' ? [parseInterface(object)] : [];
+  });
+}
+
+/** The part of an interface that the status of a resource shows. */
+export function observedInterface(entry: KernelInterface | undefined): ObservedInterface {
+  if (entry === undefined) return { ...absentInterface, addresses: [] };
+  const { index, mac, mtu, up, operstate, addresses, statistics } = entry;
+  return { index, mac, mtu, up, operstate, addresses, statistics };
+}
+
+/** The public form of an interface. */
+export function publicInterface(entry: KernelInterface): Interface {
+  const { index, name, type, mac, mtu, up, operstate, addresses, bridge, statistics } = entry;
+  return { index, name, type, mac, mtu, up, operstate, addresses, bridge, statistics };
+}
+
+function parseInterface(object: Json): KernelInterface {
+  const linkInfo = asObject(object['linkinfo']) ?? {};
+  const bridge = text(linkInfo['info_kind']) === 'bridge' ? (asObject(linkInfo['info_data']) ?? {}) : {};
+  const stats = asObject(object['stats64']) ?? {};
+  const ageing = bridge['ageing_time'];
+  return {
+    index: number(object['ifindex']),
+    name: text(object['ifname']) ?? '',
+    type: text(linkInfo['info_kind']) ?? text(object['link_type']) ?? 'unknown',
+    mac: text(object['address']),
+    mtu: number(object['mtu']),
+    up: Array.isArray(object['flags']) && object['flags'].includes('UP'),
+    operstate: (text(object['operstate']) ?? 'UNKNOWN').toLowerCase(),
+    addresses: addressesOf(object['addr_info']),
+    bridge: text(object['master']),
+    statistics: statisticsOf(asObject(stats['rx']) ?? {}, asObject(stats['tx']) ?? {}),
+    ours: object['group'] === DEVICE_GROUP,
+    bridgeId: bridgeIdText(text(bridge['bridge_id'])),
+    stp: number(bridge['stp_state']) !== 0,
+    ageingSeconds: typeof ageing === 'number' ? ageing / 100 : null,
+  };
+}
+
+/** Asks for the routes of netnsd's own protocol that leave by one device: of all tables and both families. */
+export function showOwnRoutes(device: string): string {
+  return `${SHOW_OWN_ROUTES} dev ${device}`;
+}
+
+/** Asks for all routes of netnsd's own protocol in a namespace. */
+export const SHOW_OWN_ROUTES = `route show table all proto ${ROUTE_PROTOCOL}`;
+
+/** What the kernel answered to `showOwnRoutes`. */
+export function parseOwnRoutes(answer: readonly unknown[]): Route[] {
+  return answer.flatMap((entry) => {
+    const object = asObject(entry);
+    return object === null || object['flags'] === undefined ? [] : [parseRoute(object)];
+  });
+}
+
+/** What the kernel answered to `SHOW_OWN_ROUTES`, by interface name. */
+export function parseOwnRoutesByDevice(answer: readonly unknown[]): Map<string, Route[]> {
+  const byDevice = Map.groupBy(answer, (entry) => text(asObject(entry)?.['dev']) ?? '');
+  return new Map([...byDevice].map(([device, entries]) => [device, parseOwnRoutes(entries)]));
+}
+
+function parseRoute(object: Json): Route {
+  const metric = object['metric'];
+  return {
+    to: destination(text(object['dst']) ?? 'default'),
+    via: text(object['gateway']),
+    metric: typeof metric === 'number' ? metric : null,
+    src: text(object['prefsrc']),
+    table: tableNumber(object['table']),
+  };
+}
+
+/** `ip` leaves out the length of a route to a single host. */
+function destination(dst: string): string {
+  if (dst === 'default' || dst.includes('/')) return dst;
+  return `${dst}/${dst.includes(':') ? 128 : 32}`;
+}
+
+/** rt_tables: the three that the kernel names itself; main is not printed. */
+function tableNumber(value: unknown): number {
+  if (value === undefined || value === 'main') return 254;
+  if (value === 'local') return 255;
+  if (value === 'default') return 253;
+  return Number(value);
+}
+
+function addressesOf(value: unknown): string[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((entry: unknown) => {
+    const object = asObject(entry);
+    const local = text(object?.['local']);
+    return local === null ? [] : [`${local}/${number(object?.['prefixlen'])}`];
+  });
+}
+
+function statisticsOf(rx: Json, tx: Json): Statistics {
+  return {
+    rxBytes: number(rx['bytes']),
+    rxPackets: number(rx['packets']),
+    rxErrors: number(rx['errors']),
+    rxDropped: number(rx['dropped']),
+    txBytes: number(tx['bytes']),
+    txPackets: number(tx['packets']),
+    txErrors: number(tx['errors']),
+    txDropped: number(tx['dropped']),
+  };
+}
+
+/** `ip` prints `8000.2:0:0:0:0:1` where brctl(8) prints `8000.020000000001`. */
+function bridgeIdText(id: string | null): string | null {
+  const [priority, mac] = id?.split('.') ?? [];
+  if (priority === undefined || mac === undefined) return null;
+  return `${priority}.${mac.split(':').map((octet) => octet.padStart(2, '0')).join('')}`;
+}
+
+type Json = Record<string, unknown>;
+
+export function asObject(value: unknown): Json | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : null;
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function number(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
+}

@@ -1,0 +1,130 @@
+import { createInterface } from 'node:readline';
+import { HOST } from '../schemas/common.ts';
+import { CommandFailed } from './errors.ts';
+import { parseToolJson } from './json.ts';
+import { namespacePath } from './marks.ts';
+import type { Conversation, Processes } from './processes.ts';
+import { UnsafeTokenError } from './render.ts';
+
+/** Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. */
+export type Prelude = { do: 'read'; key: string } | { do: 'write'; key: string; value: string };
+
+/**
+ * One `ip -batch` process inside one namespace, for as long as a plan needs it. `ip` answers line by line
+ * and stops at the first line that fails, so what was written before is known to have been done once an
+ * answer to a later line is there.
+ */
+export class IpSession {
+  readonly #namespace: string;
+  readonly #conversation: Conversation;
+  readonly #lines: AsyncIterator<string>;
+  /** As written, for naming the one that failed; `Command failed -:N` counts from 1. */
+  readonly #written: string[] = [];
+
+  constructor(processes: Processes, namespace: string, prelude: readonly Prelude[] = []) {
+    this.#namespace = namespace;
+    this.#conversation = processes.converse(...commandLine(namespace, prelude));
+    // If the process is gone, writing fails; that it is gone is told by the end of its output.
+    this.#conversation.stdin.on('error', () => undefined);
+    this.#lines = createInterface({ input: this.#conversation.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** The lines of text that the prelude printed, one a `read`. */
+  async readings(count: number): Promise<string[]> {
+    const readings: string[] = [];
+    for (let n = 0; n < count; n++) readings.push(await this.#nextLine());
+    return readings;
+  }
+
+  /** Has the lines carried out; resolves when all are done. None of them may print anything. */
+  async change(lines: readonly string[]): Promise<void> {
+    await this.query([...lines.map((line) => ({ line, prints: false })), { line: MARK, prints: true }]);
+  }
+
+  /** Has `show` lines answered: for each, the array that `ip -j` prints. */
+  async show(lines: readonly string[]): Promise<unknown[][]> {
+    return this.query(lines.map((line) => ({ line, prints: true })));
+  }
+
+  /** Ends the process and waits until it is gone: while it lives, its namespace does. */
+  async close(): Promise<void> {
+    this.#conversation.stdin.end();
+    this.#conversation.stdout.resume();
+    await this.#conversation;
+  }
+
+  private async query(lines: readonly { line: string; prints: boolean }[]): Promise<unknown[][]> {
+    for (const { line } of lines) this.#written.push(line);
+    this.#conversation.stdin.write(lines.map(({ line }) => `${line}\n`).join(''));
+    const answers: unknown[][] = [];
+    for (const { prints } of lines) {
+      if (!prints) continue;
+      const answer = parseToolJson(await this.#nextLine());
+      answers.push(Array.isArray(answer) ? answer : [answer]);
+    }
+    return answers;
+  }
+
+  async #nextLine(): Promise<string> {
+    const next = await this.#lines.next();
+    if (next.done !== true) return next.value;
+    throw await this.#failure();
+  }
+
+  async #failure(): Promise<CommandFailed> {
+    const { exitCode, stderr, timedOut } = await this.#conversation;
+    const sysctl = /^sysctl (\S+): cannot be set/m.exec(stderr)?.[1];
+    if (sysctl !== undefined) {
+      const command = `ip netns exec ${this.#namespace} sysctl -w ${sysctl.replaceAll('/', '.')}`;
+      return new CommandFailed(command, exitCode ?? null, stderr, { cause: 'refusal', refusal: 'unprocessable' });
+    }
+    const prefix = this.#namespace === HOST ? 'ip ' : `ip -n ${this.#namespace} `;
+    const failedLine = /Command failed -:(\d+)/.exec(stderr)?.[1];
+    const line = failedLine === undefined ? undefined : this.#written[Number(failedLine) - 1];
+    const text = stderr.replaceAll(/^Command failed -:\d+$/gm, '').trim();
+    const command = `${prefix}${line ?? this.#written.findLast((written) => written !== MARK) ?? '-batch -'}`;
+    if (timedOut) return new CommandFailed(command, null, 'no answer in time', { cause: 'timeout' });
+    if (exitCode === undefined) return new CommandFailed(command, null, text || 'ended by a signal', { cause: 'assumption' });
+    return new CommandFailed(command, exitCode, text);
+  }
+}
+
+/**
+ * A line that changes nothing, costs next to nothing and is always answered: all lines before it are done. Never
+ * `link show` in a batch: it sets the family that `address show` of later lines is about, and they show no
+ * addresses then (iproute2 6.1, ipaddr_list_link).
+ */
+const MARK = 'address show dev lo';
+
+/**
+ * `sh` does the sysctls with its builtins and then becomes `ip`: all in one process. Names and values are
+ * arguments, never part of the script.
+ */
+const SCRIPT = `
+while [ $# -gt 0 ]; do
+  file=/proc/sys/$2
+  case $1 in
+    read) value=; IFS= read -r value < "$file"; printf '%s\\n' "$value"; shift 2 ;;
+    write) printf '%s' "$3" > "$file" || { echo "sysctl $2: cannot be set to '$3'" >&2; exit 64; }; shift 3 ;;
+  esac
+done
+exec ip -j -d -s -batch -`;
+
+function commandLine(namespace: string, prelude: readonly Prelude[]): [file: string, args: string[]] {
+  if (prelude.length === 0) {
+    const inside = namespace === HOST ? [] : ['-n', namespace];
+    return ['ip', [...inside, '-j', '-d', '-s', '-batch', '-']];
+  }
+  const operations = prelude.flatMap((operation) => [
+    operation.do,
+    sysctlFile(operation.key),
+    ...(operation.do === 'write' ? [operation.value] : []),
+  ]);
+  return ['nsenter', [`--net=${namespacePath(namespace)}`, '--', 'sh', '-c', SCRIPT, 'sh', ...operations]];
+}
+
+/** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */
+export function sysctlFile(key: string): string {
+  if (!/^net(\.[A-Za-z0-9_-]+)+$/.test(key)) throw new UnsafeTokenError(key);
+  return key.replaceAll('.', '/');
+}

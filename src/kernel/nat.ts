@@ -1,0 +1,15 @@
+import type { ObservedNat } from '../schemas/nat.ts';
+import { commentPrefix, type SavedFirewall } from './firewall.ts';
+
+/** The rules that carry the mark of a nat rule, with the counters of the one that translates. */
+export function parseNat(name: string, saved: SavedFirewall, forwarding: string | null): ObservedNat {
+  const prefix = commentPrefix({ kind: 'nat', name });
+  const rules = saved.rules.filter(({ comment }) => comment?.startsWith(prefix) === true);
+  const translating = rules.filter(({ table }) => table === 'nat');
+  return {
+    packets: translating.reduce((sum, { packets }) => sum + packets, 0),
+    bytes: translating.reduce((sum, { bytes }) => sum + bytes, 0),
+    rules: rules.map(({ chain, spec }) => `-A ${chain} ${spec}`),
+    forwarding,
+  };
+}

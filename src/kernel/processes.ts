@@ -1,0 +1,76 @@
+import { execa } from 'execa';
+
+/** Tools print in English, and are found where Debian has them even if a service has a bare PATH. */
+function environment(): Record<string, string> {
+  return { LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin` };
+}
+
+const options = {
+  reject: false,
+  stripFinalNewline: false,
+  killSignal: 'SIGKILL',
+} as const;
+
+/** A process that is talked to line by line: its output is not collected, what it says of errors is. */
+function startConversation(file: string, args: readonly string[], timeoutMs: number) {
+  return execa(file, [...args], { ...options, env: environment(), stdin: 'pipe', buffer: { stdout: false }, timeout: timeoutMs });
+}
+
+export type Conversation = ReturnType<typeof startConversation>;
+
+/** How a process ended. `exitCode` is null if a signal or the deadline ended it, or it could not be started. */
+export interface Ended {
+  stdout: string;
+  stderr: string;
+  exitCode: number | null;
+  timedOut: boolean;
+}
+
+/** Starts processes and counts them: the one place of the program that does. */
+export interface Processes {
+  /** Runs to the end, with the given text as standard input. */
+  run: (file: string, args: readonly string[], choices?: { input?: string; timeoutMs?: number }) => Promise<Ended>;
+  /** Starts a process to talk to. */
+  converse: (file: string, args: readonly string[]) => Conversation;
+  /** How many were started through this counter. */
+  started: () => number;
+  /** The same processes with a counter of its own beside the common one: what one change costs. */
+  counter: () => Processes;
+}
+
+export interface ProcessOptions {
+  /** After this time a process is ended by SIGKILL. */
+  timeoutMs: number;
+}
+
+export function createProcesses({ timeoutMs }: ProcessOptions, onStart: () => void = () => undefined): Processes {
+  let count = 0;
+  const start = (): void => {
+    count += 1;
+    onStart();
+  };
+  return {
+    run: async (file, args, choices = {}) => {
+      start();
+      const ended = await execa(file, [...args], {
+        ...options,
+        env: environment(),
+        input: choices.input ?? '',
+        timeout: choices.timeoutMs ?? timeoutMs,
+        maxBuffer: 256 * 1024 * 1024,
+      });
+      return {
+        stdout: ended.stdout,
+        stderr: ended.exitCode === undefined && ended.stderr === '' ? (ended.originalMessage ?? '') : ended.stderr,
+        exitCode: ended.exitCode ?? null,
+        timedOut: ended.timedOut,
+      };
+    },
+    converse: (file, args) => {
+      start();
+      return startConversation(file, args, timeoutMs);
+    },
+    started: () => count,
+    counter: () => createProcesses({ timeoutMs }, start),
+  };
+}

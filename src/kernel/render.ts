@@ -1,0 +1,150 @@
+import { HOST } from '../schemas/common.ts';
+import { familyOf, type Family } from '../schemas/address.ts';
+import type { Route } from '../schemas/interface.ts';
+import { DEVICE_GROUP, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
+import type { DeviceRef, Table } from './state.ts';
+import type { Step, StepName, StepOf } from './step.ts';
+
+/** A step as its tool takes it. */
+export type Rendered =
+  | { tool: 'ip'; namespace: string; line: string }
+  | { tool: 'iptables'; namespace: string; family: Family; table: Table; lines: string[] }
+  | { tool: 'sysctl'; namespace: string; key: string; value: string };
+
+/** The step as its tool takes it; throws if a value could be read as anything but itself. */
+export function render(step: Step): Rendered {
+  // The table is complete by its type; the compiler can't see that key and value belong together.
+  const renderer = renderers[step.step] as (step: Step) => Rendered;
+  return renderer(step);
+}
+
+/** The command that a person would type for the step. */
+export function printCommand(rendered: Rendered): string[] {
+  const inside = rendered.namespace === HOST ? '' : `ip netns exec ${rendered.namespace} `;
+  switch (rendered.tool) {
+    case 'ip':
+      return [`ip ${rendered.namespace === HOST ? '' : `-n ${rendered.namespace} `}${rendered.line}`];
+    case 'sysctl':
+      return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
+    case 'iptables':
+      return rendered.lines.map(
+        (line) => `${inside}${rendered.family === 4 ? 'iptables' : 'ip6tables'} -w -t ${rendered.table} ${asCommand(line)}`,
+      );
+  }
+}
+
+type Renderers = { [K in StepName]: (step: StepOf<K>) => Rendered };
+
+const renderers: Renderers = {
+  'namespace.add': ({ namespace, pid }) =>
+    ip(HOST, pid === null ? ['netns', 'add', namespace] : ['netns', 'attach', namespace, pid]),
+  'namespace.delete': ({ namespace }) => ip(HOST, ['netns', 'delete', namespace]),
+  'loopback.up': ({ namespace }) => ip(namespace, ['link', 'set', 'dev', 'lo', 'up']),
+  'bridge.add': (step) =>
+    ip(step.device.namespace, [
+      // One less than asked, then `device.mtu`: only an MTU that was changed counts as the user's choice, and
+      // does not follow that of the ports (br_change_mtu in net/bridge/br_device.c).
+      ...['link', 'add', 'name', step.device.name, 'group', DEVICE_GROUP, 'mtu', step.mtu, 'address', step.mac],
+      ...['type', 'bridge', ...bridgeOptions(step)],
+    ]),
+  'bridge.set': (step) => ip(step.device.namespace, ['link', 'set', 'dev', step.device.name, 'type', 'bridge', ...bridgeOptions(step)]),
+  'veth.add': ({ device, mac, mtu, master, peer }) =>
+    ip(device.namespace, [
+      ...['link', 'add', 'name', device.name, 'group', DEVICE_GROUP, 'mtu', mtu, 'address', mac],
+      ...(master === null ? [] : ['master', master]),
+      ...['type', 'veth', 'peer', 'name', peer.name, 'group', DEVICE_GROUP, 'mtu', peer.mtu, 'address', peer.mac],
+      ...(peer.namespace === device.namespace ? [] : ['netns', namespacePath(peer.namespace)]),
+    ]),
+  'device.delete': ({ device }) => ip(device.namespace, ['link', 'delete', 'dev', device.name]),
+  'device.up': ({ device }) => setDevice(device, ['up']),
+  'device.down': ({ device }) => setDevice(device, ['down']),
+  'device.mtu': ({ device, mtu }) => setDevice(device, ['mtu', mtu]),
+  'device.mac': ({ device, mac }) => setDevice(device, ['address', mac]),
+  'device.rename': ({ device, name }) => setDevice(device, ['name', name]),
+  'device.move': ({ device, to }) =>
+    setDevice(device, ['netns', namespacePath(to.namespace), ...(to.name === device.name ? [] : ['name', to.name])]),
+  'port.attach': ({ device, master }) => setDevice(device, ['master', master]),
+  'port.detach': ({ device }) => setDevice(device, ['nomaster']),
+  // RFC 4862 duplicate address detection would keep an address from being bound for a second or two.
+  'address.add': ({ device, address }) =>
+    ip(device.namespace, ['address', 'add', address, 'dev', device.name, ...(familyOf(address) === 6 ? ['nodad'] : [])]),
+  'address.delete': ({ device, address }) => ip(device.namespace, ['address', 'delete', address, 'dev', device.name]),
+  'route.add': ({ device, route }) => ip(device.namespace, ['route', 'add', ...routeTokens(device, route)]),
+  'route.delete': ({ device, route }) => ip(device.namespace, ['route', 'delete', ...routeTokens(device, route)]),
+  'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
+  'chain.set': ({ namespace, family, chain }) =>
+    iptables(namespace, family, chain.table, [
+      `:${token(chain.name)} - [0:0]`,
+      ...chain.fixed.map((rule) => `-A ${token(chain.name)} ${ruleSpec(rule)}`),
+    ]),
+  'chain.delete': ({ namespace, family, chain }) =>
+    iptables(namespace, family, chain.table, [`-F ${token(chain.name)}`, `-X ${token(chain.name)}`]),
+  'rule.add': ({ namespace, family, rule }) =>
+    iptables(namespace, family, rule.table, [`-A ${token(rule.chain)} ${ruleSpec(rule.spec)}`]),
+  'rule.delete': ({ namespace, family, rule }) =>
+    iptables(namespace, family, rule.table, [`-D ${token(rule.chain)} ${ruleSpec(rule.spec)}`]),
+};
+
+function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
+  return ip(device.namespace, ['link', 'set', 'dev', device.name, ...change]);
+}
+
+function bridgeOptions({ stp, ageingSeconds }: { stp: boolean; ageingSeconds: number }): (string | number)[] {
+  // ip-link(8) takes `ageing_time` in hundredths of a second.
+  return ['stp_state', stp ? 1 : 0, 'ageing_time', ageingSeconds * 100];
+}
+
+function routeTokens(device: DeviceRef, route: Route): (string | number)[] {
+  // `default` is of the family that the gateway or the source has, and of IPv4 where nothing tells.
+  const isDefault6 = route.to === 'default' && familyOf(route.via ?? route.src ?? '') === 6;
+  return [
+    isDefault6 ? '::/0' : route.to,
+    ...(route.via === null ? [] : ['via', route.via]),
+    ...['dev', device.name],
+    ...(route.metric === null ? [] : ['metric', route.metric]),
+    ...(route.src === null ? [] : ['src', route.src]),
+    ...['table', route.table, 'proto', ROUTE_PROTOCOL],
+  ];
+}
+
+function ip(namespace: string, tokens: (string | number)[]): Rendered {
+  return { tool: 'ip', namespace, line: tokens.map(token).join(' ') };
+}
+
+function iptables(namespace: string, family: Family, table: Table, lines: string[]): Rendered {
+  return { tool: 'iptables', namespace, family, table, lines };
+}
+
+/**
+ * The last gate before a tool's own grammar. Names and addresses were checked at the API already; a newline would
+ * add a line to the batch, a space a word, and a leading hyphen an option.
+ */
+export function token(value: string | number): string {
+  const text = String(value);
+  if (!/^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text))
+    throw new UnsafeTokenError(text);
+  return text;
+}
+
+/** The same for a whole rule, which has options and one quoted comment. */
+function ruleSpec(spec: string): string {
+  if (!/^[A-Za-z0-9_.:/,@%=!" [\]-]+$/.test(spec)) throw new UnsafeTokenError(spec);
+  return spec;
+}
+
+/** A value that was about to be handed to a tool could be read as something else. Nothing was run. */
+export class UnsafeTokenError extends Error {
+  constructor(value: string) {
+    super(`refused to hand ${JSON.stringify(value)} to a tool: it could be read as more than a value`);
+    this.name = 'UnsafeTokenError';
+  }
+}
+
+function asCommand(line: string): string {
+  const chain = /^:(\S+) - \[0:0\]$/.exec(line)?.[1];
+  return chain === undefined ? line : `-N ${chain}`;
+}
+
+function quoteForShell(value: string): string {
+  return /^[A-Za-z0-9_.:/,@%=-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,99 @@
+import type { Family } from '../schemas/address.ts';
+import type { Ref } from '../schemas/common.ts';
+import type { Route } from '../schemas/interface.ts';
+
+/**
+ * What the kernel has, or is to have, of the things that netnsd makes: the currency of `plan`. A state need
+ * not be of the whole machine; two states that are compared are of the same part of it.
+ */
+export interface KernelState {
+  /** By name. The daemon's own namespace is always there and never listed. */
+  namespaces: Map<string, NamespaceState>;
+  /** By `Device.key`. */
+  devices: Map<string, Device>;
+  /** By `NAMESPACE KEY`. */
+  sysctls: Map<string, Sysctl>;
+  /** By `NAMESPACE FAMILY`. */
+  firewalls: Map<string, Firewall>;
+}
+
+export function emptyState(): KernelState {
+  return { namespaces: new Map(), devices: new Map(), sysctls: new Map(), firewalls: new Map() };
+}
+
+export interface NamespaceState {
+  serves: Ref;
+  name: string;
+  /**
+   * Made by netnsd, or bound to the namespace that a process is in: then which one, by inode. `broken`: the file
+   * that `ip netns add` leaves when it is ended half-way (mode 000, no namespace bound to it).
+   */
+  origin: { type: 'made' } | { type: 'adopted'; pid: number; inode: number } | { type: 'broken' };
+}
+
+export interface DeviceRef {
+  namespace: string;
+  /** As the kernel names it. */
+  name: string;
+}
+
+export interface Device extends DeviceRef {
+  /** Says which device of which resource it is, wherever it is and however it is named. */
+  key: string;
+  serves: Ref;
+  mac: string;
+  mtu: number;
+  up: boolean;
+  /** The interface name of the bridge that it is a port of. */
+  master: string | null;
+  addresses: string[];
+  /** None while `up` is false: the kernel has no route by an interface that is down. */
+  routes: Route[];
+  kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string };
+}
+
+export interface Sysctl {
+  serves: Ref;
+  namespace: string;
+  /** As sysctl(8) names it. */
+  key: string;
+  value: string;
+  /** What stood there before netnsd first wrote it, and stands there again when netnsd lets go of it. */
+  before: string | null;
+}
+
+export interface Firewall {
+  namespace: string;
+  family: Family;
+  /** The chains of ours, by `TABLE NAME`. */
+  chains: Map<string, Chain>;
+  /** The rules of ours, by `ruleKey`: those in our chains and the jumps to them from the built-in ones. */
+  rules: Map<string, Rule>;
+}
+
+export interface Chain {
+  table: Table;
+  name: string;
+  /** Rules that stand in the chain from its start, in this order; of all others the order never matters. */
+  fixed: string[];
+}
+
+export type Table = 'filter' | 'nat';
+
+export interface Rule {
+  serves: Ref;
+  table: Table;
+  chain: string;
+  /** What follows `-A CHAIN`, with its comment, as iptables-save prints it. */
+  spec: string;
+  /** `netnsd:KIND/NAME:HASH`: two rules of one place are equal exactly if their comments are. */
+  comment: string;
+}
+
+export function ruleKey(rule: Pick<Rule, 'table' | 'chain' | 'comment'>): string {
+  return `${rule.table} ${rule.chain} ${rule.comment}`;
+}
+
+export function firewallKey(namespace: string, family: Family): string {
+  return `${namespace} ${family}`;
+}

@@ -1,0 +1,47 @@
+import type { Family } from '../schemas/address.ts';
+import type { Ref } from '../schemas/common.ts';
+import type { Route } from '../schemas/interface.ts';
+import type { Chain, DeviceRef, Rule } from './state.ts';
+
+/** One change of the kernel, as data. What runs it is `render.ts` and `run.ts`. */
+export type Step = {
+  [K in keyof StepFields]: { step: K; serves: Ref } & StepFields[K];
+}[keyof StepFields];
+
+export type StepName = keyof StepFields;
+export type StepOf<K extends StepName> = Extract<Step, { step: K }>;
+
+interface OnDevice {
+  device: DeviceRef;
+}
+
+interface StepFields {
+  /** Makes a namespace (`pid` null) or binds the name to the one that a process is in. */
+  'namespace.add': { namespace: string; pid: number | null };
+  'namespace.delete': { namespace: string };
+  'loopback.up': { namespace: string };
+  'bridge.add': OnDevice & { mac: string; mtu: number; stp: boolean; ageingSeconds: number };
+  'bridge.set': OnDevice & { stp: boolean; ageingSeconds: number };
+  /** Makes both ends, each in its own namespace; the bridge, if given, is where `device` is. */
+  'veth.add': OnDevice & { mac: string; mtu: number; master: string | null; peer: DeviceRef & { mac: string; mtu: number } };
+  'device.delete': OnDevice & { /** The other end, which goes with it. */ peer: DeviceRef | null };
+  'device.up': OnDevice;
+  'device.down': OnDevice;
+  'device.mtu': OnDevice & { mtu: number };
+  'device.mac': OnDevice & { mac: string };
+  'device.rename': OnDevice & { name: string };
+  /** Into another namespace, there under a name of its own. */
+  'device.move': OnDevice & { to: DeviceRef };
+  'port.attach': OnDevice & { master: string };
+  'port.detach': OnDevice;
+  'address.add': OnDevice & { address: string };
+  'address.delete': OnDevice & { address: string };
+  'route.add': OnDevice & { route: Route };
+  'route.delete': OnDevice & { route: Route };
+  'sysctl.set': { namespace: string; key: string; value: string };
+  /** Makes the chain, or empties it and writes its fixed rules anew. */
+  'chain.set': { namespace: string; family: Family; chain: Chain };
+  'chain.delete': { namespace: string; family: Family; chain: Chain };
+  'rule.add': { namespace: string; family: Family; rule: Rule };
+  'rule.delete': { namespace: string; family: Family; rule: Rule };
+}

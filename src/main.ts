@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { pino } from 'pino';
+import { buildApp, type App } from './app.ts';
+import { UsageExit, readConfig, type Config } from './config.ts';
+import { ListenError, textOf } from './plugins/listeners.ts';
+import type { ListenAddress } from './schemas/listen.ts';
+import { readToken } from './plugins/token.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+
+try {
+  process.exitCode = await main(readConfig(process.argv.slice(2), process.env, version));
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** Runs until it is told to stop; gives the exit status. */
+async function main(config: Config): Promise<number> {
+  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+  const token = readToken(config.stateDir);
+  const app = await buildApp({ version, stateDir: config.stateDir, token, needsToken: config.auth === 'token', log });
+  const told = untilTold();
+  try {
+    const addresses: ListenAddress[] = [];
+    for (const address of config.listen) addresses.push(await listenOn(app, address));
+    process.stdout.write(greeting(config, addresses));
+    log.info({ version, listen: addresses.map(textOf), stateDir: config.stateDir }, 'started');
+    const signal = await told;
+    log.info({ signal }, 'stopping: the changes in hand are finished first');
+    return 0;
+  } finally {
+    await app.stop();
+    log.info('stopped');
+  }
+}
+
+async function listenOn(app: App, address: ListenAddress): Promise<ListenAddress> {
+  try {
+    return await app.listen(address);
+  } catch (error) {
+    if (!(error instanceof ListenError) || !error.inUse) throw error;
+    const holder = await app.holderOf(address);
+    throw new Error(`${textOf(address)} is in use${holder === null ? '' : ` by ${holder}`}; stop that, or listen elsewhere with --listen`, { cause: error });
+  }
+}
+
+async function untilTold(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+}
+
+function greeting({ stateDir, auth }: Config, addresses: readonly ListenAddress[]): string {
+  const lines = [`netnsd ${version} listens on ${addresses.map(textOf).join(' and ')}`];
+  for (const address of addresses) {
+    if (address.transport === 'unix') {
+      lines.push(`  curl --unix-socket ${address.path} http://localhost/namespaces`);
+      continue;
+    }
+    const origin = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+    const header = auth === 'token' ? `-H "Authorization: Bearer $(cat ${stateDir}/token)" ` : '';
+    lines.push(`  curl ${header}${origin}/namespaces`, `  Swagger UI: ${origin}/docs`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** One clear line for a person; the exit status says whose fault it is. */
+function report(error: unknown): number {
+  if (error instanceof UsageExit) {
+    (error.exitCode === 0 ? process.stdout : process.stderr).write(`${error.message}\n`);
+    return error.exitCode;
+  }
+  process.stderr.write(`netnsd: ${error instanceof Error ? error.message : String(error)}\n`);
+  return 1;
+}

@@ -1,0 +1,121 @@
+import { firewallKey, type Chain, type Firewall, type KernelState, type Table } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import type { Family } from '../schemas/address.ts';
+import type { Ref } from '../schemas/common.ts';
+import { addRule, makeChainRule } from './rule.ts';
+
+/**
+ * The chains of ours in each namespace and family that has rules. A packet that is forwarded passes
+ *
+ *     FORWARD … -> NETNSD-FORWARD -> NETNSD-IN     accepts replies, published ports, what stays within
+ *                                 -> NETNSD-GUARD  drops all else that is sent to a guarded network
+ *                                 -> NETNSD-OUT    accepts what leaves
+ *              … the rest of FORWARD, its policy
+ *
+ * so that what is let out of one network is still stopped at the next. One chain holds verdicts of one kind
+ * only; within it the order of rules does not matter, and a change is appends and deletes.
+ *
+ *     PREROUTING, OUTPUT (to an address of this machine) -> NETNSD-DNAT
+ *     POSTROUTING                                        -> NETNSD-SNAT
+ */
+export const CHAINS = {
+  in: 'NETNSD-IN',
+  guard: 'NETNSD-GUARD',
+  out: 'NETNSD-OUT',
+  forward: 'NETNSD-FORWARD',
+  dnat: 'NETNSD-DNAT',
+  snat: 'NETNSD-SNAT',
+} as const;
+
+/** An empty firewall with its chains, and the jumps to them, which serve the resource that needs them. */
+export function baseFirewall(namespace: string, family: Family, serves: Ref): Firewall {
+  const firewall: Firewall = { namespace, family, chains: new Map(), rules: new Map() };
+  const chain = (table: Table, name: string, fixed: string[] = []): void => {
+    firewall.chains.set(`${table} ${name}`, { table, name, fixed });
+  };
+  const jump = (table: Table, from: string, match: string, to: string): void =>
+    addRule(firewall, { serves, table, chain: from, ...makeChainRule(table, from, match, to) });
+
+  // Chains stand before those that jump to them.
+  chain('filter', CHAINS.in);
+  chain('filter', CHAINS.guard);
+  chain('filter', CHAINS.out);
+  const ways = [CHAINS.in, CHAINS.guard, CHAINS.out];
+  chain('filter', CHAINS.forward, ways.map((to) => makeChainRule('filter', CHAINS.forward, '', to).spec));
+  chain('nat', CHAINS.dnat);
+  chain('nat', CHAINS.snat);
+  jump('filter', 'FORWARD', '', CHAINS.forward);
+  // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
+  jump('nat', 'PREROUTING', '-m addrtype --dst-type LOCAL', CHAINS.dnat);
+  // A packet from 127.0.0.1 could not be answered from another interface (route_localnet, CVE-2020-8558).
+  const loopback = family === 4 ? '127.0.0.0/8' : '::1/128';
+  jump('nat', 'OUTPUT', `! -d ${loopback} -m addrtype --dst-type LOCAL`, CHAINS.dnat);
+  jump('nat', 'POSTROUTING', '', CHAINS.snat);
+  return firewall;
+}
+
+export interface FirewallSteps {
+  adds: Step[];
+  deletes: Step[];
+}
+
+/** `gone` and `fresh` namespaces take their rules with them and begin without any. */
+export function planFirewalls(have: KernelState, want: KernelState, gone: Set<string>, fresh: Set<string>): FirewallSteps {
+  const steps: FirewallSteps = { adds: [], deletes: [] };
+  const keys = new Set([...have.firewalls.keys(), ...want.firewalls.keys()]);
+  for (const key of keys) {
+    const wanted = want.firewalls.get(key);
+    const had = have.firewalls.get(key);
+    if (had !== undefined && !gone.has(had.namespace)) steps.deletes.push(...deletesOf(had, wanted));
+    if (wanted !== undefined) steps.adds.push(...addsOf(fresh.has(wanted.namespace) ? undefined : had, wanted));
+  }
+  return steps;
+}
+
+function addsOf(had: Firewall | undefined, wanted: Firewall): Step[] {
+  const { namespace, family } = wanted;
+  const chains = [...wanted.chains].filter(([key, chain]) => !isSameChain(had?.chains.get(key), chain));
+  const rewritten = new Set(chains.map(([key]) => key));
+  const rules = [...wanted.rules].filter(
+    ([key, { table, chain }]) => had?.rules.has(key) !== true || rewritten.has(`${table} ${chain}`),
+  );
+  const serves = [...wanted.rules.values()].at(-1)?.serves;
+  return [
+    ...chains.map(([, chain]): Step => ({ step: 'chain.set', serves: orNamespace(serves, namespace), namespace, family, chain })),
+    ...rules.map(([, rule]): Step => ({ step: 'rule.add', serves: rule.serves, namespace, family, rule })),
+  ];
+}
+
+function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
+  const { namespace, family } = had;
+  const unwanted = [...had.chains].filter(([key]) => wanted?.chains.has(key) !== true);
+  // A chain that goes, or is written anew, is emptied by that.
+  const emptied = new Set([...had.chains].filter(([key, chain]) => !isSameChain(wanted?.chains.get(key), chain)).map(([key]) => key));
+  const rules = [...had.rules].filter(
+    ([key, { table, chain }]) => wanted?.rules.has(key) !== true && !emptied.has(`${table} ${chain}`),
+  );
+  const serves = [...had.rules.values()].at(-1)?.serves;
+  return [
+    ...rules.map(([, rule]): Step => ({ step: 'rule.delete', serves: rule.serves, namespace, family, rule })),
+    // Those that jump go before those that are jumped to.
+    ...unwanted
+      .toSorted(([, a], [, b]) => b.fixed.length - a.fixed.length)
+      .map(([, chain]): Step => ({ step: 'chain.delete', serves: orNamespace(serves, namespace), namespace, family, chain })),
+  ];
+}
+
+function isSameChain(a: Chain | undefined, b: Chain): boolean {
+  return a !== undefined && a.fixed.join('\n') === b.fixed.join('\n');
+}
+
+function orNamespace(serves: Ref | undefined, namespace: string): Ref {
+  return serves ?? { kind: 'namespace', name: namespace };
+}
+
+/** The firewall of that namespace and family in the state, made with its chains if it is not there yet. */
+export function firewallIn(state: KernelState, namespace: string, family: Family, serves: Ref): Firewall {
+  const key = firewallKey(namespace, family);
+  const found = state.firewalls.get(key) ?? baseFirewall(namespace, family, serves);
+  state.firewalls.set(key, found);
+  return found;
+}

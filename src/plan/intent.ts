@@ -1,0 +1,32 @@
+import { HOST, refText, type Kind, type Ref } from '../schemas/common.ts';
+import type { AnyPlaced, Placed } from '../schemas/resource.ts';
+
+/** The part of what is asked for that a plan is about, and what it has to know of the rest. */
+export interface Intent {
+  /** The resources in question, and all that they refer to. */
+  resources: ReadonlyMap<string, AnyPlaced>;
+  /** Firewalls, by `firewallKey`, that other resources than these have rules in. */
+  otherFirewalls: ReadonlySet<string>;
+  /** What stood in a sysctl before netnsd first wrote it, by `NAMESPACE KEY`. */
+  sysctlsBefore: ReadonlyMap<string, string>;
+}
+
+/** The resource of that kind and name, which whatever refers to it brings along. */
+export function resourceIn<K extends Kind>(intent: Intent, kind: K, name: string): Placed<K> {
+  const found = intent.resources.get(refText({ kind, name }));
+  if (found === undefined || !isOfKind(found, kind)) throw new Error(`the plan lacks ${kind}/${name}`);
+  return found;
+}
+
+function isOfKind<K extends Kind>(resource: AnyPlaced, kind: K): resource is AnyPlaced & Placed<K> {
+  return resource.kind === kind;
+}
+
+/** The resource that stands for a namespace in references; the daemon's own is one as well. */
+export function namespaceRef(name: string): Ref {
+  return { kind: 'namespace', name };
+}
+
+export function isHost(namespace: string): boolean {
+  return namespace === HOST;
+}

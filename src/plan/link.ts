@@ -1,0 +1,55 @@
+import type { KernelState } from '../kernel/state.ts';
+import { refText, type Difference, type Ref } from '../schemas/common.ts';
+import type { EndIntent, EndName, LinkAssigned, LinkIntent, ObservedEnd, ObservedLink } from '../schemas/link.ts';
+import type { Placed } from '../schemas/resource.ts';
+import { resourceIn, type Intent } from './intent.ts';
+import { differencesOfInterface } from './interface.ts';
+
+/** Adds what the two ends of a link are to have to the state. */
+export function compileLink(state: KernelState, { kind, name, intent, assigned }: Placed<'link'>, context: Intent): void {
+  const serves: Ref = { kind, name };
+  compileEnd(state, serves, 'own', intent, assigned.mac, context);
+  compileEnd(state, serves, 'peer', intent.peer, assigned.peerMac, context);
+}
+
+function compileEnd(state: KernelState, serves: Ref, end: EndName, intent: EndIntent, mac: string, context: Intent): void {
+  const key = endKey(serves, end);
+  state.devices.set(key, {
+    key,
+    serves,
+    namespace: intent.namespace,
+    name: intent.interface,
+    mac,
+    mtu: intent.mtu,
+    up: intent.up,
+    master: intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent.interface,
+    addresses: intent.addresses,
+    routes: intent.up ? intent.routes : [],
+    kind: { type: 'veth', peer: endKey(serves, end === 'own' ? 'peer' : 'own') },
+  });
+}
+
+/** The key of the device at one end of a link. */
+export function endKey(link: Ref, end: EndName): string {
+  return `${refText(link)} ${end}`;
+}
+
+/** Where the kernel differs from what was asked of a link; `masters` are the interface names of its bridges. */
+export function differencesOfLink(
+  intent: LinkIntent,
+  assigned: LinkAssigned,
+  observed: ObservedLink,
+  masters: Record<EndName, string | null>,
+): Difference[] {
+  return [
+    ...differencesOfEnd('', intent, assigned.mac, observed, masters.own),
+    ...differencesOfEnd('/peer', intent.peer, assigned.peerMac, observed.peer, masters.peer),
+  ];
+}
+
+function differencesOfEnd(at: string, intent: EndIntent, mac: string, observed: ObservedEnd, master: string | null): Difference[] {
+  const differences = differencesOfInterface(at, intent, mac, observed);
+  if (observed.index !== null && observed.bridge !== master)
+    differences.push({ path: `${at}/bridge`, intended: master, observed: observed.bridge });
+  return differences;
+}

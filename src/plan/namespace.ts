@@ -1,0 +1,86 @@
+import type { KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import type { Difference } from '../schemas/common.ts';
+import type { NamespaceAssigned, NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
+import type { Placed } from '../schemas/resource.ts';
+import { isHost, namespaceRef, type Intent } from './intent.ts';
+
+/** Adds what a namespace is to have to the state. */
+export function compileNamespace(state: KernelState, { intent, assigned }: Placed<'namespace'>, context: Intent): void {
+  if (isHost(intent.name)) return;
+  const serves = namespaceRef(intent.name);
+  state.namespaces.set(intent.name, {
+    serves,
+    name: intent.name,
+    origin: intent.pid === null ? { type: 'made' } : { type: 'adopted', pid: intent.pid, inode: assigned.inode },
+  });
+  for (const [key, value] of Object.entries(intent.sysctls)) {
+    const id = `${intent.name} ${key}`;
+    state.sysctls.set(id, { serves, namespace: intent.name, key, value, before: context.sysctlsBefore.get(id) ?? null });
+  }
+}
+
+export interface NamespaceSteps {
+  /** Of names that are free afterwards: last, since devices may move out. */
+  deletes: Step[];
+  /** Of names that another namespace gets: first. */
+  replaced: Step[];
+  adds: Step[];
+  loopbacks: Step[];
+  /** Namespaces that cease to be, with all that is in them; an adopted one only loses its name. */
+  gone: Set<string>;
+  /** Namespaces of which nothing is left from before. */
+  fresh: Set<string>;
+}
+
+export function planNamespaces(have: KernelState, want: KernelState): NamespaceSteps {
+  const steps: NamespaceSteps = { deletes: [], replaced: [], adds: [], loopbacks: [], gone: new Set(), fresh: new Set() };
+  for (const [name, { serves, origin }] of have.namespaces) {
+    if (isSameNamespace(origin, want.namespaces.get(name)?.origin)) continue;
+    const list = want.namespaces.has(name) ? steps.replaced : steps.deletes;
+    list.push({ step: 'namespace.delete', serves, namespace: name });
+    if (origin.type === 'made') steps.gone.add(name);
+  }
+  for (const [name, { serves, origin }] of want.namespaces) {
+    if (isSameNamespace(origin, have.namespaces.get(name)?.origin)) continue;
+    const pid = origin.type === 'adopted' ? origin.pid : null;
+    steps.adds.push({ step: 'namespace.add', serves, namespace: name, pid });
+    if (pid === null) {
+      steps.loopbacks.push({ step: 'loopback.up', serves, namespace: name });
+      steps.fresh.add(name);
+    }
+  }
+  return steps;
+}
+
+type Origin = NonNullable<ReturnType<KernelState['namespaces']['get']>>['origin'];
+
+/** Two processes in one namespace are the same origin: the inode tells, not the pid. */
+function isSameNamespace(a: Origin, b: Origin | undefined): boolean {
+  if (b === undefined || a.type !== b.type || a.type === 'broken') return false;
+  return a.type === 'made' || (b.type === 'adopted' && a.inode === b.inode);
+}
+
+/** Where the kernel differs from what was asked of a namespace. */
+export function differencesOfNamespace(
+  intent: NamespaceIntent,
+  assigned: NamespaceAssigned,
+  observed: ObservedNamespace,
+): Difference[] {
+  if (observed.inode !== assigned.inode) return [{ path: '', intended: assigned.inode, observed: observed.inode }];
+  const differences: Difference[] = [];
+  const loopback = observed.interfaces.find(({ type }) => type === 'loopback');
+  if (intent.pid === null && loopback?.up !== true)
+    differences.push({ path: '/status/interfaces/lo', intended: 'up', observed: loopback === undefined ? null : 'down' });
+  for (const [key, value] of Object.entries(intent.sysctls)) {
+    const found = observed.sysctls[key];
+    if (found === undefined || words(found) !== words(value))
+      differences.push({ path: `/sysctls/${key}`, intended: value, observed: found ?? null });
+  }
+  return differences;
+}
+
+/** The kernel prints tabs between the numbers of a sysctl that has several. */
+function words(value: string): string {
+  return value.trim().split(/\s+/).join(' ');
+}

@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { connect, type AddressInfo, type ListenOptions, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import type { ListenAddress } from '../schemas/listen.ts';
+import type { Entrance } from './access.ts';
+
+/** An address can't be listened on; `address` is free for whoever wants to find out who holds it. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+  readonly address: ListenAddress;
+  readonly inUse: boolean;
+
+  constructor(address: ListenAddress, inUse: boolean, message: string) {
+    super(message);
+    this.address = address;
+    this.inUse = inUse;
+  }
+}
+
+/** Bounds that keep slow or idle clients from holding sockets for minutes (Node's defaults would). */
+const serverOptions = {
+  requestTimeout: 60_000,
+  headersTimeout: 10_000,
+  keepAliveTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 16 * 1024,
+} as const;
+const MOST_CONNECTIONS = 1_000;
+
+/** The places where netnsd listens: each an HTTP server of its own before one application. */
+export class Listeners {
+  readonly #servers: { server: Server; address: ListenAddress }[] = [];
+  readonly #entrances = new WeakMap<Socket, Entrance>();
+
+  /** How a connection came in. */
+  entranceOf(socket: Socket): Entrance | undefined {
+    return this.#entrances.get(socket);
+  }
+
+  /**
+   * Listens; resolves with the address, in which a port 0 has become the real one.
+   *
+   * @throws ListenError
+   */
+  async listen(address: ListenAddress, needsToken: boolean, handle: RequestListener): Promise<ListenAddress> {
+    const server = createServer(serverOptions, handle);
+    server.maxConnections = MOST_CONNECTIONS;
+    server.on('clientError', refuseBrokenRequest);
+    const hostNames = address.transport === 'tcp' ? [address.host] : [];
+    server.on('connection', (socket) => this.#entrances.set(socket, { transport: address.transport, needsToken, hostNames }));
+    if (address.transport === 'unix') await clearSocket(address);
+    await bind(server, address);
+    const actual = address.transport === 'tcp' ? { ...address, port: portOf(server.address()) } : address;
+    this.#servers.push({ server, address: actual });
+    return actual;
+  }
+
+  /** Takes no more connections; resolves when the requests in hand are answered. */
+  async close(): Promise<void> {
+    await Promise.all(
+      this.#servers.map(async ({ server }) => {
+        const closed = once(server, 'close');
+        server.close();
+        server.closeIdleConnections();
+        await closed;
+      }),
+    );
+  }
+}
+
+async function bind(server: Server, address: ListenAddress): Promise<void> {
+  const options: ListenOptions = address.transport === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+  // The socket is made within `listen`; with a mask there is no moment in which others may write to it.
+  const mask = address.transport === 'unix' ? process.umask(0o117) : null;
+  try {
+    server.listen(options);
+  } finally {
+    if (mask !== null) process.umask(mask);
+  }
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new ListenError(address, code === 'EADDRINUSE', `can't listen on ${textOf(address)}: ${message}`);
+  }
+}
+
+/** Removes a socket that a killed daemon left behind; what is in use, or no socket, stays. */
+async function clearSocket(address: ListenAddress & { transport: 'unix' }): Promise<void> {
+  const { path } = address;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  if (!existsSync(path)) return;
+  if (!statSync(path).isSocket())
+    throw new ListenError(address, false, `can't listen on ${path}: there is a file of that name which is no socket; remove it or name another path`);
+  if (await isAnswered(path)) throw new ListenError(address, true, `can't listen on ${path}: it is in use`);
+  rmSync(path);
+}
+
+async function isAnswered(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    // ECONNREFUSED: nobody listens behind it any more.
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** What is no HTTP never reaches the application; the answer is the same kind of problem. */
+function refuseBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, reason] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'Request Header Fields Too Large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'Request Timeout']
+        : [400, 'Bad Request'];
+  const body = JSON.stringify({ type: '/problems/invalid-request', title: reason, status, detail: 'this is no complete HTTP request' });
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+export function textOf(address: ListenAddress): string {
+  if (address.transport === 'unix') return `unix:${address.path}`;
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return `tcp:${host}:${address.port}`;
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}

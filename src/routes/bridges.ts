@@ -1,0 +1,26 @@
+import type { FastifyInstance } from 'fastify';
+import { Bridge, BridgeCreate, BridgePut, ForeignBridge, bridgePatch } from '../schemas/bridge.ts';
+import { HOST, ResourceName } from '../schemas/common.ts';
+import type { ForeignService } from '../services/foreign.ts';
+import type { ResourceService } from '../services/resources.ts';
+import { registerCollection } from './collection.ts';
+import { bridgeExamples } from './examples.ts';
+
+export function bridgeRoutes(
+  app: FastifyInstance,
+  { resources, foreign }: { resources: ResourceService; foreign: ForeignService },
+): void {
+  registerCollection(app, resources, {
+    kind: 'bridge',
+    tag: 'bridges',
+    noun: 'a bridge',
+    schemas: { resource: Bridge, create: BridgeCreate, put: BridgePut, patch: bridgePatch, name: ResourceName },
+    filters: ['namespace'],
+    examples: bridgeExamples,
+    foreign: {
+      schema: ForeignBridge,
+      list: async (namespace) => foreign.bridges(namespace ?? HOST),
+      get: async (name) => (await foreign.bridges(HOST)).find((bridge) => bridge.name === name) ?? null,
+    },
+  });
+}

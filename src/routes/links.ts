@@ -1,0 +1,17 @@
+import type { FastifyInstance } from 'fastify';
+import { ResourceName } from '../schemas/common.ts';
+import { Link, LinkCreate, LinkPut, linkPatch } from '../schemas/link.ts';
+import type { ResourceService } from '../services/resources.ts';
+import { registerCollection } from './collection.ts';
+import { linkExamples } from './examples.ts';
+
+export function linkRoutes(app: FastifyInstance, { resources }: { resources: ResourceService }): void {
+  registerCollection(app, resources, {
+    kind: 'link',
+    tag: 'links',
+    noun: 'a link',
+    schemas: { resource: Link, create: LinkCreate, put: LinkPut, patch: linkPatch, name: ResourceName },
+    filters: ['namespace', 'bridge'],
+    examples: linkExamples,
+  });
+}

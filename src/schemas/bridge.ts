@@ -1,0 +1,100 @@
+import { Type, type Static } from 'typebox';
+import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
+import {
+  Route,
+  interfaceFields,
+  observedInterfaceFields,
+  type InterfaceIntent,
+  type ObservedInterface,
+} from './interface.ts';
+import { nullable, ref, strictObject } from './object.ts';
+import { mergePatchSchema } from './patch.ts';
+
+/** AGEING_MAX: the kernel keeps centiseconds in 32 bits; beyond some days the number has no use. */
+const MAX_AGEING_SECONDS = 1_000_000;
+
+const fields = {
+  interface: Type.Optional(InterfaceName),
+  namespace: Type.Optional(ResourceName),
+  ...interfaceFields,
+  stp: Type.Optional(Type.Boolean({ default: false, description: 'the spanning tree protocol' })),
+  ageingSeconds: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: MAX_AGEING_SECONDS,
+      default: 300,
+      description: 'how long a learnt MAC address is kept, in seconds',
+    }),
+  ),
+  labels: Type.Optional(Labels),
+};
+
+export const BridgeCreate = strictObject({ name: ResourceName, ...fields }, { $id: 'BridgeCreate' });
+export const BridgePut = strictObject({ name: Type.Optional(ResourceName), ...fields }, { $id: 'BridgePut' });
+export type BridgeSpec = Static<typeof BridgeCreate>;
+
+export const bridgePatch = mergePatchSchema('BridgePatch', BridgePut, [Route]);
+
+/** The intent of a bridge, with defaults filled in. */
+export interface BridgeIntent extends InterfaceIntent {
+  name: string;
+  interface: string;
+  namespace: string;
+  stp: boolean;
+  ageingSeconds: number;
+  labels: Labels;
+}
+
+export interface BridgeAssigned {
+  mac: string;
+}
+
+export const BridgeStatus = strictObject(
+  {
+    ...statusFields,
+    ...observedInterfaceFields,
+    bridgeId: nullable(Type.String({ description: 'priority and MAC address, as `brctl show` prints it' })),
+    stp: Type.Boolean(),
+    ports: Type.Array(Type.String(), { description: 'interface names, in order' }),
+  },
+  { $id: 'BridgeStatus' },
+);
+
+export const Bridge = strictObject(
+  {
+    name: Type.String(),
+    interface: Type.String(),
+    namespace: Type.String(),
+    addresses: Type.Array(Type.String()),
+    routes: Type.Array(ref(Route)),
+    stp: Type.Boolean(),
+    ageingSeconds: Type.Integer(),
+    mtu: Type.Integer(),
+    mac: nullable(Type.String()),
+    up: Type.Boolean(),
+    labels: Labels,
+    ...metaFields,
+    status: ref(BridgeStatus),
+  },
+  { $id: 'Bridge', description: 'a Linux bridge' },
+);
+
+export const ForeignBridge = strictObject(
+  {
+    name: Type.String(),
+    interface: Type.String(),
+    namespace: Type.String(),
+    managed: Type.Literal(false),
+    status: ref(BridgeStatus),
+  },
+  { $id: 'ForeignBridge', description: 'a bridge that netnsd has not made' },
+);
+
+/** What the kernel has of a bridge. */
+export interface ObservedBridge extends ObservedInterface {
+  bridgeId: string | null;
+  stp: boolean;
+  ageingSeconds: number | null;
+  ports: string[];
+  routes: Route[];
+}

@@ -1,0 +1,27 @@
+import type { TSchema } from 'typebox';
+import { Bridge, BridgeCreate, BridgePut, BridgeStatus, ForeignBridge, bridgePatch } from './bridge.ts';
+import { Difference, Reference, Statistics } from './common.ts';
+import { inspectSchemas } from './inspect.ts';
+import { Interface, Route } from './interface.ts';
+import { Link, LinkCreate, LinkPut, LinkStatus, linkPatch, linkSchemas } from './link.ts';
+import {
+  ForeignNamespace,
+  Namespace,
+  NamespaceCreate,
+  NamespacePut,
+  NamespaceStatus,
+  namespacePatch,
+} from './namespace.ts';
+import { Nat, NatCreate, NatPut, natPatch, natSchemas } from './nat.ts';
+import { DryRunAnswer, Operation } from './operation.ts';
+import { ProblemDocument } from './problem.ts';
+
+/** Every schema that others refer to by its `$id`. */
+export const sharedSchemas: readonly TSchema[] = [
+  ...[Reference, Difference, Statistics, Route, Interface, ProblemDocument, DryRunAnswer, Operation],
+  ...[NamespaceCreate, NamespacePut, namespacePatch, NamespaceStatus, Namespace, ForeignNamespace],
+  ...[BridgeCreate, BridgePut, bridgePatch, BridgeStatus, Bridge, ForeignBridge],
+  ...[...linkSchemas, LinkCreate, LinkPut, linkPatch, LinkStatus, Link],
+  ...[...natSchemas, NatCreate, NatPut, natPatch, Nat],
+  ...inspectSchemas,
+];

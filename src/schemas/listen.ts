@@ -1,0 +1,2 @@
+/** Where netnsd listens. */
+export type ListenAddress = { transport: 'unix'; path: string } | { transport: 'tcp'; host: string; port: number };

@@ -1,0 +1,284 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Stored } from '../db/resources.ts';
+import type { Store } from '../db/store.ts';
+import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
+import { sysctlFile } from '../kernel/ip-session.ts';
+import { NETNS_DIRECTORY } from '../kernel/marks.ts';
+import { boundInode } from '../kernel/namespace.ts';
+import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
+import type { Processes } from '../kernel/processes.ts';
+import { run, type Answer, type Read, type RunOutcome } from '../kernel/run.ts';
+import type { KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import { devicesExpected, plan } from '../plan/plan.ts';
+import { HOST, refText } from '../schemas/common.ts';
+import { forwardingKey } from '../schemas/nat.ts';
+import type { Draft } from './draft.ts';
+import { kindOf, tiesOf } from './kinds.ts';
+import { lookAt } from './look.ts';
+import type { PlannedChange } from './planned.ts';
+import { problemOfCommand, problemOfStore } from './problem.ts';
+
+export interface Applied {
+  ran: RunOutcome['ran'];
+  /** Null if the change is in the kernel and on disk; else both are as they were. */
+  problem: unknown;
+}
+
+export interface Results extends Applied {
+  /** Writes the change to the store; to be called within the transaction that acknowledges it. */
+  write: () => void;
+}
+
+interface Deps {
+  store: Store;
+  processes: Processes;
+  log: Logger;
+}
+
+/** At user.max_net_namespaces, what was just deleted still counts for up to an eighth of a second. */
+const LIMIT_PATIENCE_MS = 2_000;
+const LIMIT_PAUSE_MS = 100;
+
+/**
+ * Makes a planned change: in the kernel, then, by `commit`, in the store. If anything fails, the kernel is
+ * looked at and planned back to what it was; what is true is what is observed, not what a tool said.
+ */
+export async function apply(
+  deps: Deps,
+  draft: Draft,
+  planned: PlannedChange,
+  commit: (results: Results) => void,
+): Promise<Applied> {
+  const ran: RunOutcome['ran'] = [];
+  const identities = identify(draft);
+  const attempt = new Attempt(deps, draft, planned, identities, ran);
+  const failure = await attempt.towardsIntent();
+  if (failure !== null) {
+    await attempt.back();
+    return { ran, problem: problemOfCommand(failure) };
+  }
+  try {
+    commit({ ran, problem: null, write: () => attempt.write() });
+    return { ran, problem: null };
+  } catch (error) {
+    deps.log.error({ err: error }, 'the store could not be written; the change is undone');
+    await attempt.back();
+    return { ran, problem: problemOfStore(error) };
+  }
+}
+
+/** Whose the names of namespaces are, before anything is done. */
+function identify(draft: Draft): Map<string, NamespaceIdentity> {
+  const identities = new Map<string, NamespaceIdentity>();
+  const touched = new Map(draft.touched.map(({ ref, before }) => [refText(ref), before]));
+  const note = (name: string): void => {
+    if (name === HOST || identities.has(name)) return;
+    const known = touched.get(refText({ kind: 'namespace', name }));
+    const recorded = known === undefined ? draft.get('namespace', name) : known;
+    if (recorded !== null && 'inode' in recorded.assigned) identities.set(name, { inode: recorded.assigned.inode });
+    else if (!existsSync(`${NETNS_DIRECTORY}/${name}`)) identities.set(name, { wasFree: true });
+  };
+  for (const { ref, before, after } of draft.touched) {
+    if (ref.kind === 'namespace') note(ref.name);
+    for (const side of [before, after])
+      if (side !== null) for (const to of tiesOf(side).references) if (to.kind === 'namespace') note(to.name);
+  }
+  return identities;
+}
+
+class Attempt {
+  readonly #deps: Deps;
+  readonly #draft: Draft;
+  readonly #planned: PlannedChange;
+  readonly #identities: Map<string, NamespaceIdentity>;
+  readonly #ran: RunOutcome['ran'];
+  readonly #sysctlsBefore: { namespace: string; key: string; value: string }[] = [];
+  readonly #reads: { stored: Stored; reads: Read[] }[];
+  #answers: Answer[] = [];
+  /** False until something may have been changed. */
+  #touchedKernel = false;
+
+  constructor(deps: Deps, draft: Draft, planned: PlannedChange, identities: Map<string, NamespaceIdentity>, ran: RunOutcome['ran']) {
+    this.#deps = deps;
+    this.#draft = draft;
+    this.#planned = planned;
+    this.#identities = identities;
+    this.#ran = ran;
+    this.#reads = draft.touched.flatMap(({ after }) =>
+      after === null ? [] : [{ stored: after, reads: kindOf(after.kind).reads(after.intent) }],
+    );
+  }
+
+  /** Gives the failure that stands, or null if the kernel has what is wanted. */
+  async towardsIntent(): Promise<CommandFailed | null> {
+    const { have, want, steps } = this.#planned;
+    try {
+      await this.#noteSysctls(want);
+      this.#checkNamespaces(steps);
+    } catch (error) {
+      if (error instanceof CommandFailed && error.failure.cause !== 'assumption') return error;
+      if (!(error instanceof CommandFailed)) throw error;
+      return this.#again(want);
+    }
+    const failure = await this.#run(have, steps);
+    if (failure === null) return null;
+    if (failure.failure.cause === 'assumption') return this.#again(want);
+    return isNamespaceLimit(failure) ? this.#wait(failure, want) : failure;
+  }
+
+  /** Plans back to what was there. If that fails too, the resources are marked as failed. */
+  async back(): Promise<void> {
+    if (!this.#touchedKernel) return;
+    const { have } = this.#planned;
+    let failure: unknown = null;
+    for (let turn = 0; turn < UNDO_TURNS; turn++) {
+      try {
+        const observed = await this.#observe();
+        const steps = plan(observed, have);
+        if (steps.length === 0) return;
+        failure = await this.#run(observed, steps, []);
+        if (failure === null) return;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    this.#deps.log.error({ err: failure }, 'a change could not be undone');
+    this.#markFailed(failure instanceof Error ? failure.message : String(failure));
+  }
+
+  /** Writes intents, what was learnt, and what was seen. */
+  write(): void {
+    const { resources, sysctls } = this.#deps.store;
+    for (const { ref } of this.#draft.touched) resources.clearTies(ref);
+    for (const { ref, before, after } of this.#draft.touched)
+      if (after === null) {
+        resources.delete(ref);
+        if (ref.kind === 'namespace' && before !== null) sysctls.forget(ref.name);
+      }
+    for (const { namespace, key } of this.#released()) sysctls.forgetKey(namespace, key);
+    for (const { namespace, key, value } of this.#sysctlsBefore) sysctls.remember(namespace, key, value);
+    const answers = this.#answers.values();
+    for (const { stored, reads } of this.#reads) {
+      const result = kindOf(stored.kind).result(stored, reads.map(() => answers.next().value ?? null));
+      resources.put({ ...stored, observed: result.observed, assigned: result.assigned, failure: null });
+      if (stored.kind === 'namespace')
+        for (const [key, value] of Object.entries(result.sysctlsBefore ?? {})) sysctls.remember(stored.name, key, value);
+    }
+    for (const { stored } of this.#reads) resources.addTies(stored, tiesOf(stored));
+  }
+
+  /** Something was not as assumed: look, and plan once more from what is there. */
+  async #again(want: KernelState): Promise<CommandFailed | null> {
+    try {
+      const observed = await this.#observe();
+      return await this.#run(observed, plan(observed, want));
+    } catch (error) {
+      if (error instanceof CommandFailed) return error;
+      throw error;
+    }
+  }
+
+  async #wait(first: CommandFailed, want: KernelState): Promise<CommandFailed | null> {
+    let failure: CommandFailed | null = first;
+    const end = performance.now() + LIMIT_PATIENCE_MS;
+    while (failure !== null && isNamespaceLimit(failure) && performance.now() < end) {
+      await sleep(LIMIT_PAUSE_MS);
+      failure = await this.#again(want);
+    }
+    return failure;
+  }
+
+  async #run(have: KernelState, steps: readonly Step[], reads?: Read[]): Promise<CommandFailed | null> {
+    this.#touchedKernel ||= steps.length > 0;
+    const outcome = await run(this.#deps.processes, {
+      steps,
+      expected: devicesExpected(have, steps),
+      reads: reads ?? this.#reads.flatMap((entry) => entry.reads),
+    });
+    this.#ran.push(...outcome.ran);
+    this.#answers = outcome.answers;
+    return outcome.failure;
+  }
+
+  async #observe(): Promise<KernelState> {
+    const { have, want } = this.#planned;
+    return observe(this.#deps.processes, [have, want], this.#identities);
+  }
+
+  /** Before netnsd first writes a sysctl, it notes what stood there. */
+  async #noteSysctls(want: KernelState): Promise<void> {
+    const unknown = [...want.sysctls.values()].filter(
+      ({ before, namespace }) => before === null && (namespace === HOST || this.#planned.have.namespaces.has(namespace)),
+    );
+    const byNamespace = Map.groupBy(unknown, ({ namespace }) => namespace);
+    for (const [namespace, entries] of byNamespace) {
+      const keys = entries.map(({ key }) => key);
+      const values = namespace === HOST ? readHostSysctls(keys) : await this.#readSysctls(namespace, keys);
+      for (const entry of entries) {
+        entry.before = values[entry.key] ?? '';
+        this.#sysctlsBefore.push({ namespace, key: entry.key, value: entry.before });
+      }
+    }
+  }
+
+  async #readSysctls(namespace: string, keys: string[]): Promise<Record<string, string>> {
+    const [answer] = await lookAt(this.#deps.processes, [{ namespace, lines: [], sysctls: keys }]);
+    return answer?.sysctls ?? {};
+  }
+
+  /**
+   * A namespace is known by its inode. One that bears the name of ours and is another is not touched; a name
+   * that is taken is somebody else's. Both are seen without a process.
+   */
+  #checkNamespaces(steps: readonly Step[]): void {
+    for (const step of steps) {
+      if (step.step === 'namespace.add' && existsSync(`${NETNS_DIRECTORY}/${step.namespace}`)) {
+        if (!this.#planned.have.namespaces.has(step.namespace))
+          throw new CommandFailed(
+            `ip netns ${step.pid === null ? 'add' : 'attach'} ${step.namespace}`,
+            null,
+            `Cannot create namespace file "${NETNS_DIRECTORY}/${step.namespace}": File exists`,
+          );
+      }
+    }
+    for (const name of this.#planned.have.namespaces.keys()) {
+      const identity = this.#identities.get(name);
+      if (identity !== undefined && 'inode' in identity && boundInode(name) !== identity.inode)
+        throw new AssumptionFailed(`ip netns list-id name ${name}`, `${name} is not the namespace that netnsd knows`);
+    }
+  }
+
+  /** Sysctls that netnsd lets go of. What was noted of a namespace when it was made stays true of it. */
+  #released(): { namespace: string; key: string }[] {
+    const { have, want } = this.#planned;
+    const forwarding = [forwardingKey(4), forwardingKey(6)];
+    return [...have.sysctls]
+      .filter(([id, { namespace, key }]) => !want.sysctls.has(id) && (namespace === HOST || !forwarding.includes(key)))
+      .map(([, entry]) => entry);
+  }
+
+  #markFailed(message: string): void {
+    const { store, log } = this.#deps;
+    try {
+      store.commit(() => {
+        for (const { ref, before } of this.#draft.touched)
+          if (before !== null) store.resources.putObserved(ref, before.observed, message);
+      });
+    } catch (error) {
+      log.error({ err: error, resources: this.#draft.touched.map(({ ref }) => refText(ref)) }, 'the store could not be written');
+    }
+  }
+}
+
+const UNDO_TURNS = 2;
+
+function isNamespaceLimit({ failure, command }: CommandFailed): boolean {
+  return failure.cause === 'refusal' && failure.refusal === 'limit-reached' && command.includes('netns add');
+}
+
+function readHostSysctls(keys: readonly string[]): Record<string, string> {
+  return Object.fromEntries(keys.map((key) => [key, readFileSync(`/proc/sys/${sysctlFile(key)}`, 'utf8').trim()]));
+}

@@ -1,0 +1,52 @@
+import type { Stored, Ties } from '../db/resources.ts';
+import { parseBridge, readsOfBridge } from '../kernel/bridge.ts';
+import { differencesOfBridge } from '../plan/bridge.ts';
+import type { BridgeIntent } from '../schemas/bridge.ts';
+import { HOST } from '../schemas/common.ts';
+import type { Draft } from './draft.ts';
+import { checkClaims, checkReference, chooseMac, claimsOfInterface, completeInterface, completeInterfaceName } from './interface.ts';
+import type { KindService } from './kind.ts';
+import { lookAt } from './look.ts';
+import { Problem } from './problem.ts';
+
+const DEFAULT_AGEING_SECONDS = 300;
+
+export const bridgeKind: KindService<'bridge'> = {
+  kind: 'bridge',
+  complete: (spec) => {
+    const { name, namespace = HOST, stp = false, ageingSeconds = DEFAULT_AGEING_SECONDS, labels = {} } = spec;
+    const { addresses, routes, mtu, mac, up } = completeInterface('', spec);
+    const interfaceName = completeInterfaceName(spec.interface, name);
+    return { name, interface: interfaceName, namespace, addresses, routes, stp, ageingSeconds, mtu, mac, up, labels };
+  },
+  check: (intent, draft, before) => {
+    checkReference('/namespace', 'namespace', intent.namespace, draft);
+    checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
+    if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
+  },
+  assign: ({ mac }, before) => ({ mac: mac ?? before?.assigned.mac ?? chooseMac() }),
+  ties: (intent) => tiesOfBridge(intent),
+  reads: readsOfBridge,
+  result: ({ assigned }, answers) => ({ observed: parseBridge(answers), assigned }),
+  look: async (intent, processes) => parseBridge(await lookAt(processes, readsOfBridge(intent))),
+  differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
+  status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({
+    ...{ index, mac, mtu, up, operstate, addresses, statistics },
+    ...{ bridgeId, stp, ports },
+  }),
+};
+
+function tiesOfBridge(intent: BridgeIntent): Ties {
+  return {
+    references: [{ kind: 'namespace', name: intent.namespace }],
+    claims: claimsOfInterface(intent.namespace, intent.interface, intent),
+    needs: [],
+  };
+}
+
+/** A bridge can't move (ip-link(8)): in another namespace it is another bridge, and its ports would be lost. */
+function checkUnused({ name }: Stored<'bridge'>, draft: Draft): void {
+  const references = draft.referrers({ kind: 'bridge', name });
+  if (references.length > 0)
+    throw new Problem('in-use', `/namespace: a bridge with ports can't change its namespace; detach them first`, { references });
+}

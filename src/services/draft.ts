@@ -1,0 +1,90 @@
+import type { ResourceRepository, Stored, Tie, Ties } from '../db/resources.ts';
+import { refText, type Kind, type Ref } from '../schemas/common.ts';
+
+/** A resource as it was and as it is to be; null where it is not there. */
+export interface Touched {
+  ref: Ref;
+  before: Stored | null;
+  after: Stored | null;
+  tiesBefore: Ties;
+  tiesAfter: Ties;
+}
+
+const none: Ties = { references: [], claims: [], needs: [] };
+
+/**
+ * The store with changes laid over it that are not made yet, so that of several changes which go together each
+ * sees those before it.
+ */
+export class Draft {
+  readonly #resources: ResourceRepository;
+  readonly #tiesOf: (resource: Stored) => Ties;
+  #touched = new Map<string, Touched>();
+
+  constructor(resources: ResourceRepository, tiesOf: (resource: Stored) => Ties) {
+    this.#resources = resources;
+    this.#tiesOf = tiesOf;
+  }
+
+  get touched(): readonly Touched[] {
+    return [...this.#touched.values()];
+  }
+
+  /** Gives a way back to how the draft is now. */
+  savepoint(): () => void {
+    const saved = new Map(this.#touched);
+    return () => {
+      this.#touched = saved;
+    };
+  }
+
+  get<K extends Kind>(kind: K, name: string): Stored<K> | null {
+    const touched = this.#touched.get(refText({ kind, name }));
+    // What was put under the key of a kind is of that kind.
+    return touched === undefined ? this.#resources.get(kind, name) : (touched.after as Stored<K> | null);
+  }
+
+  put(resource: Stored): void {
+    this.#touch(resource, resource, this.#tiesOf(resource));
+  }
+
+  delete(ref: Ref): void {
+    this.#touch(ref, null, none);
+  }
+
+  /** Those that name the resource. */
+  referrers(to: Ref): Ref[] {
+    const refersNow = ({ references }: Ties): boolean => references.some((ref) => refText(ref) === refText(to));
+    return this.#overlay(this.#resources.referrers(to), refersNow);
+  }
+
+  /** Who has what only one may have. */
+  claimant(claim: Tie): Ref | null {
+    const stored = this.#resources.claimant(claim);
+    return this.#overlay(stored === null ? [] : [stored], ({ claims }) => claims.some(isSame(claim)))[0] ?? null;
+  }
+
+  /** Those that need it beside one another. */
+  needing(need: Tie): Ref[] {
+    return this.#overlay(this.#resources.needing(need), ({ needs }) => needs.some(isSame(need)));
+  }
+
+  #overlay(stored: Ref[], hasNow: (ties: Ties) => boolean): Ref[] {
+    const untouched = stored.filter((ref) => !this.#touched.has(refText(ref)));
+    const touched = this.touched.filter(({ tiesAfter }) => hasNow(tiesAfter)).map(({ ref }) => ref);
+    return [...untouched, ...touched];
+  }
+
+  #touch(ref: Ref, after: Stored | null, tiesAfter: Ties): void {
+    const { kind, name } = ref;
+    const key = refText(ref);
+    const first = this.#touched.get(key);
+    const before = first === undefined ? this.#resources.get(kind, name) : first.before;
+    const tiesBefore = before === null ? none : this.#tiesOf(before);
+    this.#touched.set(key, { ref: { kind, name }, before, after, tiesBefore, tiesAfter });
+  }
+}
+
+function isSame(a: Tie): (b: Tie) => boolean {
+  return (b) => a.namespace === b.namespace && a.what === b.what;
+}

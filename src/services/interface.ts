@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import type { Tie } from '../db/resources.ts';
+import { DEFAULT_TABLE, type InterfaceIntent, type Route, type RouteSpec } from '../schemas/interface.ts';
+import { familyOf, parsePrefix } from '../schemas/address.ts';
+import { INTERFACE_NAME, refText, type Kind, type Ref } from '../schemas/common.ts';
+import { familyOfRoute, routeKey } from '../plan/interface.ts';
+import type { Draft } from './draft.ts';
+import { Problem, invalidField, taken, unknownReference } from './problem.ts';
+
+interface InterfaceSpec {
+  addresses?: string[];
+  routes?: RouteSpec[];
+  mtu?: number;
+  mac?: string | null;
+  up?: boolean;
+}
+
+const DEFAULT_MTU = 1500;
+
+/** RFC 8200: a link that carries IPv6 has an MTU of 1280 or more; below it the kernel turns IPv6 off. */
+const SMALLEST_IPV6_MTU = 1280;
+
+/** Fills the defaults of an interface's fields in; `at` is where they are in the body. */
+export function completeInterface(at: string, spec: InterfaceSpec): InterfaceIntent {
+  const { addresses = [], routes = [], mtu = DEFAULT_MTU, mac = null, up = true } = spec;
+  const intent = { addresses, routes: routes.map(completeRoute), mtu, mac, up };
+  checkAddresses(at, intent);
+  for (const [index, route] of intent.routes.entries()) checkRoute(`${at}/routes/${index}`, route);
+  const keys = intent.routes.map(routeKey);
+  const repeated = keys.findIndex((key, index) => keys.indexOf(key) !== index);
+  if (repeated !== -1) throw invalidField(`${at}/routes/${repeated}`, 'is there twice');
+  return intent;
+}
+
+/** The kernel's name for an interface whose name was left out: that of the resource, if it will do. */
+export function completeInterfaceName(given: string | undefined, resource: string): string {
+  if (given !== undefined) return given;
+  if (new RegExp(INTERFACE_NAME.pattern).test(resource)) return resource;
+  throw invalidField(
+    '/interface',
+    `is needed, because the name ${JSON.stringify(resource)} is not ${INTERFACE_NAME.description}`,
+  );
+}
+
+function completeRoute({ to, via = null, metric = null, src = null, table = DEFAULT_TABLE }: RouteSpec): Route {
+  return { to, via, metric, src, table };
+}
+
+function checkAddresses(at: string, { addresses, mtu }: InterfaceIntent): void {
+  const plain = addresses.map((address) => parsePrefix(address).address);
+  const repeated = plain.findIndex((address, index) => plain.indexOf(address) !== index);
+  if (repeated !== -1) throw invalidField(`${at}/addresses/${repeated}`, `${String(plain[repeated])} is there twice`);
+  if (mtu < SMALLEST_IPV6_MTU && addresses.some((address) => familyOf(address) === 6))
+    throw new Problem(
+      'unprocessable',
+      `${at}/mtu is ${mtu}, and IPv6 addresses need ${SMALLEST_IPV6_MTU} or more; raise it or leave them out`,
+    );
+}
+
+function checkRoute(at: string, route: Route): void {
+  const { to, via, src } = route;
+  const family = familyOfRoute(route);
+  for (const [field, value] of Object.entries({ to: to === 'default' ? null : to, via, src }))
+    if (value !== null && familyOf(value) !== family)
+      throw invalidField(`${at}/${field}`, `${value} is not of the family of the rest of the route (IPv${family})`);
+}
+
+/** The names, addresses and routes that an interface has for itself in its namespace. */
+export function claimsOfInterface(namespace: string, name: string, { addresses, routes }: InterfaceIntent): Tie[] {
+  const whats = [
+    interfaceTie(name),
+    ...addresses.map((address) => `address ${parsePrefix(address).address}`),
+    // Of two routes with one destination, table and metric the kernel has only one, whatever the gateway.
+    ...routes.map((route) => `route ${routeKey({ ...route, via: null, src: null }).replace(/^./, `${familyOfRoute(route)}`)}`),
+  ];
+  return [...new Set(whats)].map((what) => ({ namespace, what }));
+}
+
+/** How an interface stands in claims and needs. */
+export function interfaceTie(name: string): string {
+  return `interface ${name}`;
+}
+
+/** Throws unless all that the resource claims is free or its own already. */
+export function checkClaims(claims: readonly Tie[], owner: Ref, draft: Draft): void {
+  const seen = new Set<string>();
+  for (const claim of claims) {
+    const key = `${claim.namespace} ${claim.what}`;
+    if (seen.has(key)) throw new Problem('unprocessable', `${claim.what} in ${claim.namespace} is wanted twice; choose another`);
+    seen.add(key);
+    const other = draft.claimant(claim);
+    if (other !== null && refText(other) !== refText(owner)) throw taken(`${claim.what} in ${claim.namespace}`, other);
+  }
+}
+
+/** Throws unless the resource is recorded. */
+export function checkReference(pointer: string, kind: Kind, name: string, draft: Draft): void {
+  if (draft.get(kind, name) === null) throw unknownReference(pointer, { kind, name });
+}
+
+/** A MAC address by chance: IEEE 802 locally administered, unicast. */
+export function chooseMac(): string {
+  const [first = 0, ...rest] = randomBytes(6);
+  return [(first & 0xfc) | 0x02, ...rest].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
+}

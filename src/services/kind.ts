@@ -1,0 +1,45 @@
+import type { Stored, Ties } from '../db/resources.ts';
+import type { Answer, Read } from '../kernel/run.ts';
+import type { Processes } from '../kernel/processes.ts';
+import type { BridgeSpec } from '../schemas/bridge.ts';
+import type { Difference, Kind } from '../schemas/common.ts';
+import type { LinkSpec } from '../schemas/link.ts';
+import type { NamespaceSpec } from '../schemas/namespace.ts';
+import type { NatSpec } from '../schemas/nat.ts';
+import type { AssignedOf, IntentOf, ObservedOf } from '../schemas/resource.ts';
+import type { Draft } from './draft.ts';
+
+interface Specs {
+  namespace: NamespaceSpec;
+  bridge: BridgeSpec;
+  link: LinkSpec;
+  nat: NatSpec;
+}
+
+/** What a client sends of a kind, its schema checked. */
+export type SpecOf<K extends Kind> = Specs[K];
+
+/** What a change of one kind means. A new kind is one of these, and its line in `kinds.ts`. */
+export interface KindService<K extends Kind> {
+  kind: K;
+  /** Fills the defaults in. Throws a problem for what the schema could not say. */
+  complete: (spec: SpecOf<K>) => IntentOf<K>;
+  /** Throws a problem if the intent can't be beside all that is recorded. `before` is null for a new resource. */
+  check: (intent: IntentOf<K>, draft: Draft, before: Stored<K> | null) => void;
+  /** What netnsd chooses itself; what it chose before, it keeps. */
+  assign: (intent: IntentOf<K>, before: Stored<K> | null) => AssignedOf<K>;
+  ties: (intent: IntentOf<K>) => Ties;
+  /** What to read, in the processes of a plan, once it is carried out. */
+  reads: (intent: IntentOf<K>) => Read[];
+  /** What the kernel has after a plan was carried out, and what netnsd learnt by it. */
+  result: (
+    stored: Stored<K>,
+    answers: readonly (Answer | null)[],
+  ) => { observed: ObservedOf<K>; assigned: AssignedOf<K>; sysctlsBefore?: Record<string, string> };
+  /** What the kernel has now. */
+  look: (intent: IntentOf<K>, processes: Processes) => Promise<ObservedOf<K>>;
+  /** Where that differs from what was asked. */
+  differences: (stored: Stored<K>, observed: ObservedOf<K>, draft: Draft) => Difference[];
+  /** The kind's own part of the public status. */
+  status: (intent: IntentOf<K>, observed: ObservedOf<K>) => object;
+}

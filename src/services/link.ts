@@ -1,0 +1,88 @@
+import type { Ties } from '../db/resources.ts';
+import { parseLink, readsOfLink } from '../kernel/link.ts';
+import { differencesOfLink } from '../plan/link.ts';
+import { HOST, refText, type Ref } from '../schemas/common.ts';
+import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
+import type { Draft } from './draft.ts';
+import { checkClaims, checkReference, chooseMac, claimsOfInterface, completeInterface, completeInterfaceName } from './interface.ts';
+import type { KindService } from './kind.ts';
+import { lookAt } from './look.ts';
+import { Problem } from './problem.ts';
+
+/** BR_MAX_PORTS of the kernel is 1,023; below it there is room for ports that others attach. */
+const MOST_PORTS = 1_000;
+
+export const linkKind: KindService<'link'> = {
+  kind: 'link',
+  complete: (spec) => {
+    const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
+    const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
+    return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
+  },
+  check: (intent, draft) => {
+    const owner: Ref = { kind: 'link', name: intent.name };
+    checkEnd('', intent, owner, draft);
+    checkEnd('/peer', intent.peer, owner, draft);
+    if (intent.bridge !== null && intent.bridge === intent.peer.bridge)
+      throw new Problem(
+        'unprocessable',
+        `both ends on the bridge ${intent.bridge} would make a loop; leave one of them off`,
+      );
+    checkClaims(tiesOfLink(intent).claims, owner, draft);
+  },
+  assign: (intent, before) => ({
+    mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
+    peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
+  }),
+  ties: (intent) => tiesOfLink(intent),
+  reads: readsOfLink,
+  result: ({ assigned }, answers) => ({ observed: parseLink(answers), assigned }),
+  look: async (intent, processes) => parseLink(await lookAt(processes, readsOfLink(intent))),
+  differences: ({ intent, assigned }, observed, draft) =>
+    differencesOfLink(intent, assigned, observed, {
+      own: interfaceOfBridge(intent.bridge, draft),
+      peer: interfaceOfBridge(intent.peer.bridge, draft),
+    }),
+  status: (_intent, observed) => ({ ...statusOfEnd(observed), peer: statusOfEnd(observed.peer) }),
+};
+
+function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
+  const { namespace = HOST, bridge = null } = spec;
+  const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
+  return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up };
+}
+
+function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draft: Draft): void {
+  checkReference(`${at}/namespace`, 'namespace', namespace, draft);
+  if (bridge === null) return;
+  checkReference(`${at}/bridge`, 'bridge', bridge, draft);
+  const found = draft.get('bridge', bridge)?.intent.namespace;
+  if (found !== namespace)
+    throw new Problem(
+      'unprocessable',
+      `${at}/bridge: ${bridge} is in the namespace ${String(found)}, and this end is in ${namespace}; a port is where its bridge is`,
+    );
+  const others = draft.referrers({ kind: 'bridge', name: bridge }).filter((ref) => refText(ref) !== refText(owner));
+  if (others.length >= MOST_PORTS)
+    throw new Problem('limit-reached', `${at}/bridge: ${bridge} has ${others.length} ports, and ${MOST_PORTS} is the most`);
+}
+
+function tiesOfLink(intent: LinkIntent): Ties {
+  const ends = [intent, intent.peer];
+  return {
+    references: ends.flatMap(({ namespace, bridge }): Ref[] => [
+      { kind: 'namespace', name: namespace },
+      ...(bridge === null ? [] : [{ kind: 'bridge', name: bridge } as const]),
+    ]),
+    claims: ends.flatMap((end) => claimsOfInterface(end.namespace, end.interface, end)),
+    needs: [],
+  };
+}
+
+function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {
+  return bridge === null ? null : (draft.get('bridge', bridge)?.intent.interface ?? null);
+}
+
+function statusOfEnd({ index, mac, mtu, up, operstate, addresses, statistics }: ObservedEnd): object {
+  return { index, mac, mtu, up, operstate, addresses, statistics };
+}

@@ -1,0 +1,84 @@
+import type { Stored } from '../db/resources.ts';
+import { boundInode, inodeOfProcess, namesOfInode, parseNamespace, readBootId, readsOfNamespace } from '../kernel/namespace.ts';
+import { namespacePath } from '../kernel/marks.ts';
+import { differencesOfNamespace } from '../plan/namespace.ts';
+import { HOST } from '../schemas/common.ts';
+import { forwardingKey } from '../schemas/nat.ts';
+import type { NamespaceIntent } from '../schemas/namespace.ts';
+import type { Draft } from './draft.ts';
+import type { KindService } from './kind.ts';
+import { lookAt } from './look.ts';
+import { firewallTie } from './nat.ts';
+import { Problem, taken } from './problem.ts';
+
+export const namespaceKind: KindService<'namespace'> = {
+  kind: 'namespace',
+  complete: ({ name, pid = null, sysctls = {}, labels = {} }) => ({ name, pid, sysctls, labels }),
+
+  check: (intent, draft, before) => {
+    const inode = intent.pid === null ? null : checkAdoption(intent, intent.pid, draft);
+    if (before !== null) checkStaysSame(before, intent, inode, draft);
+    checkForwarding(intent, draft);
+  },
+
+  assign: ({ pid }, before) => ({
+    bootId: readBootId(),
+    inode: (pid === null ? before?.assigned.inode : inodeOfProcess(pid)) ?? 0,
+  }),
+  ties: () => ({ references: [], claims: [], needs: [] }),
+
+  // Forwarding is what rules turn on later: what stood there is noted while a process is inside anyway.
+  reads: (intent) =>
+    readsOfNamespace(intent).map((read) => ({
+      ...read,
+      sysctls: [...new Set([...read.sysctls, forwardingKey(4), forwardingKey(6)])],
+    })),
+  result: (stored, [answer]) => {
+    const { name, sysctls } = stored.intent;
+    const { inode, interfaces } = parseNamespace([answer ?? null], name);
+    return {
+      observed: { inode, interfaces, sysctls },
+      assigned: { ...stored.assigned, inode: inode ?? stored.assigned.inode },
+      sysctlsBefore: answer?.sysctls ?? {},
+    };
+  },
+  look: async (intent, processes) => {
+    if (boundInode(intent.name) === null) return parseNamespace([null], intent.name);
+    return parseNamespace(await lookAt(processes, readsOfNamespace(intent)), intent.name);
+  },
+  differences: ({ intent, assigned }, observed) => differencesOfNamespace(intent, assigned, observed),
+  status: ({ name }, { inode, interfaces }) => ({ inode, path: namespacePath(name), interfaces }),
+};
+
+/** Gives the inode of the namespace that is to be adopted. */
+function checkAdoption({ name }: NamespaceIntent, pid: number, draft: Draft): number {
+  const inode = inodeOfProcess(pid);
+  if (inode === null)
+    throw new Problem('unprocessable', `/pid: there is no process ${pid} whose namespace could be adopted`);
+  if (inode === inodeOfProcess('self'))
+    throw new Problem('unprocessable', `/pid: process ${pid} is in the daemon's own namespace, which is always there as \`${HOST}\``);
+  const other = namesOfInode(inode).find((bound) => bound !== name && draft.get('namespace', bound) !== null);
+  if (other !== undefined)
+    throw taken(`the namespace ${inode}, in which process ${pid} is,`, { kind: 'namespace', name: other });
+  return inode;
+}
+
+/** Another namespace under the same name would leave behind all that was made in the one before. */
+function checkStaysSame(before: Stored<'namespace'>, intent: NamespaceIntent, inode: number | null, draft: Draft): void {
+  const isSame = inode === null ? before.intent.pid === null : inode === before.assigned.inode && before.intent.pid !== null;
+  const references = draft.referrers({ kind: 'namespace', name: intent.name });
+  if (isSame || references.length === 0) return;
+  throw new Problem('in-use', `/pid: ${intent.name} would become another namespace while others refer to it; delete those first`, {
+    references,
+  });
+}
+
+function checkForwarding({ name, sysctls }: NamespaceIntent, draft: Draft): void {
+  for (const family of [4, 6] as const) {
+    const key = forwardingKey(family);
+    const references = draft.needing({ namespace: name, what: firewallTie(family) });
+    if (sysctls[key] === undefined || sysctls[key] === '1' || references.length === 0) continue;
+    throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while nat rules need forwarding there`, { references });
+  }
+}
+

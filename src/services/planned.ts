@@ -1,0 +1,85 @@
+import type { Stored } from '../db/resources.ts';
+import type { SysctlRepository } from '../db/sysctls.ts';
+import { printCommand, render } from '../kernel/render.ts';
+import { firewallKey, type KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import type { Intent } from '../plan/intent.ts';
+import { compile, plan } from '../plan/plan.ts';
+import { refText, type Ref } from '../schemas/common.ts';
+import type { AnyPlaced } from '../schemas/resource.ts';
+import type { Draft } from './draft.ts';
+import { tiesOf } from './kinds.ts';
+import { firewallTie } from './nat.ts';
+
+/** A change as the engine sees it: what the kernel is taken to have, what it is to have, and the steps between. */
+export interface PlannedChange {
+  have: KernelState;
+  want: KernelState;
+  steps: Step[];
+}
+
+/** Plans what a draft asks for. Starts no process: what was last applied is taken to be there. */
+export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChange {
+  const scope = scopeOf(draft);
+  const shared = {
+    otherFirewalls: otherFirewalls(draft, scope),
+    sysctlsBefore: new Map(
+      [...scope.values()].flatMap(({ ref }) => (ref.kind === 'namespace' ? [...sysctls.before(ref.name)] : [])),
+    ),
+  };
+  const side = (which: 'before' | 'after'): Intent => ({
+    ...shared,
+    resources: new Map(
+      [...scope].flatMap(([key, entry]) => (entry[which] === null ? [] : [[key, placed(entry[which])] as const])),
+    ),
+  });
+  const have = compile(side('before'));
+  const want = compile(side('after'));
+  return { have, want, steps: plan(have, want) };
+}
+
+/** The steps as a person would type them. */
+export function commandsOf(steps: readonly Step[]): string[] {
+  return steps.flatMap((step) => printCommand(render(step)));
+}
+
+interface Scoped {
+  ref: Ref;
+  before: Stored | null;
+  after: Stored | null;
+}
+
+/** What changes, and everything that it refers to, which stays. */
+function scopeOf(draft: Draft): Map<string, Scoped> {
+  const scope = new Map<string, Scoped>(draft.touched.map((touched) => [refText(touched.ref), touched]));
+  const open = [...scope.values()];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const references = [next.before, next.after].flatMap((side) => (side === null ? [] : tiesOf(side).references));
+    for (const ref of references) {
+      if (scope.has(refText(ref))) continue;
+      const resource = draft.get(ref.kind, ref.name);
+      const entry = { ref, before: resource, after: resource };
+      scope.set(refText(ref), entry);
+      open.push(entry);
+    }
+  }
+  return scope;
+}
+
+/** Firewalls of the namespaces in question that resources outside the scope have rules in. */
+function otherFirewalls(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<string> {
+  const keys = new Set<string>();
+  for (const { ref } of scope.values()) {
+    if (ref.kind !== 'namespace') continue;
+    for (const family of [4, 6] as const) {
+      const others = draft.needing({ namespace: ref.name, what: firewallTie(family) });
+      if (others.some((other) => !scope.has(refText(other)))) keys.add(firewallKey(ref.name, family));
+    }
+  }
+  return keys;
+}
+
+function placed({ kind, name, intent, assigned }: Stored): AnyPlaced {
+  // A stored resource's kind tells the types of its fields; the compiler can't carry that through the object.
+  return { kind, name, intent, assigned } as AnyPlaced;
+}

@@ -1,0 +1,73 @@
+import type { CommandFailed } from '../kernel/errors.ts';
+import { StoreError } from '../db/errors.ts';
+import { refText, type Ref } from '../schemas/common.ts';
+import type { ProblemError, ProblemSlug } from '../schemas/problem.ts';
+
+/** What a problem may tell beside its detail (RFC 9457 extension members). */
+export interface ProblemExtras {
+  errors?: ProblemError[];
+  command?: string;
+  exitCode?: number | null;
+  stderr?: string;
+  references?: Ref[];
+}
+
+/** A request that is answered with a problem; `plugins/problem.ts` makes it an answer. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly slug: ProblemSlug;
+  readonly extras: ProblemExtras;
+
+  constructor(slug: ProblemSlug, detail: string, extras: ProblemExtras = {}, options?: ErrorOptions) {
+    super(detail, options);
+    this.slug = slug;
+    this.extras = extras;
+  }
+}
+
+/** A field of the body that does not fit, beyond what its schema can say. */
+export function invalidField(pointer: string, message: string): Problem {
+  return new Problem('invalid-request', `${pointer}: ${message}`, { errors: [{ pointer, message }] });
+}
+
+/** A reference to something that is not recorded. */
+export function unknownReference(pointer: string, ref: Ref): Problem {
+  return new Problem(
+    'unprocessable',
+    `${pointer} names the ${ref.kind} ${JSON.stringify(ref.name)}, which is not recorded; create it first`,
+    { errors: [{ pointer, message: 'not recorded' }] },
+  );
+}
+
+/** Something that only one may have is another resource's. */
+export function taken(what: string, owner: Ref): Problem {
+  return new Problem('unprocessable', `${what} is taken by ${refText(owner)}; choose another`, { references: [owner] });
+}
+
+/** A refusal by the kernel or a tool, as whoever asked is to see it. */
+export function problemOfCommand(failure: CommandFailed): Problem {
+  const { command, exitCode, stderr } = failure;
+  const extras = { command, exitCode, stderr };
+  const said = stderr === '' ? `exit code ${String(exitCode)}` : stderr;
+  const options = { cause: failure };
+  if (failure.failure.cause === 'timeout')
+    return new Problem('timeout', `${command} did not end in time, and was undone`, extras, options);
+  const slug = failure.failure.cause === 'refusal' ? failure.failure.refusal : 'kernel-error';
+  return new Problem(slug, `${lead[slug] ?? 'the kernel refused'}: \`${command}\` said: ${said}`, extras, options);
+}
+
+const lead: Partial<Record<ProblemSlug, string>> = {
+  'foreign-object': 'the kernel has something of that name which netnsd has not made; it was left alone',
+  'limit-reached': 'a limit is reached',
+  unprocessable: 'the kernel can’t do this with what is there',
+  'kernel-unsupported': 'the kernel or a tool lacks this',
+  permission: 'netnsd lacks a privilege',
+  'firewall-busy': 'somebody else holds the lock of the firewall; try again',
+  'in-use': 'it is in use',
+};
+
+/** A failure of the store, as whoever asked is to see it; anything else is given back as it is. */
+export function problemOfStore(error: unknown): unknown {
+  if (!(error instanceof StoreError)) return error;
+  return new Problem(error.fault === 'full' ? 'limit-reached' : 'store-unavailable', error.message, {}, { cause: error });
+}

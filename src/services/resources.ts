@@ -1,0 +1,254 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { LimitFunction } from 'p-limit';
+import type { ListFilter, Stored } from '../db/resources.ts';
+import type { Store } from '../db/store.ts';
+import { CommandFailed } from '../kernel/errors.ts';
+import type { Processes } from '../kernel/processes.ts';
+import { HOST, refText, type Difference, type Kind, type Ref } from '../schemas/common.ts';
+import type { ObservedOf } from '../schemas/resource.ts';
+import { Draft } from './draft.ts';
+import type { Caller, Change, Done, DryRun, Engine } from './engine.ts';
+import { interfaceTie } from './interface.ts';
+import type { SpecOf } from './kind.ts';
+import { kindOf, tiesOf } from './kinds.ts';
+import { mergePatch } from './merge-patch.ts';
+import { Problem, problemOfCommand } from './problem.ts';
+
+/** What a client may demand of a change, by header or query. */
+export interface Conditions {
+  /** Entity tags of If-Match; null if the header is not there, `*` for any. */
+  ifMatch: readonly string[] | '*' | null;
+  /** If-None-Match: `*`. */
+  mustBeNew: boolean;
+}
+
+/** A resource as a client sees it: intent, revision, times, status. */
+export type PublicResource = Record<string, unknown> & { revision: number };
+
+export interface ChangeAnswer extends Done {
+  body: PublicResource | null;
+}
+
+export interface ListChoice {
+  limit: number;
+  after: string | null;
+  labels: readonly { key: string; value: string }[];
+  namespace: string | null;
+  bridge: string | null;
+}
+
+interface Deps {
+  store: Store;
+  engine: Engine;
+  processes: Processes;
+  /** Bounds how many reads look at the kernel side by side. */
+  lookLimit: LimitFunction;
+  /** Throws a problem unless the body, merged from a patch, fits the kind's schema. */
+  validate: <K extends Kind>(kind: K, body: unknown) => SpecOf<K>;
+}
+
+/** Create, read, change and delete resources of any kind. */
+export class ResourceService {
+  readonly #deps: Deps;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+  }
+
+  creation<K extends Kind>(kind: K, spec: SpecOf<K>, conditions: Conditions, caller: Caller): Change {
+    return this.#change('create', kind, spec.name, caller, (draft) => {
+      const before = draft.get(kind, spec.name);
+      if (before !== null) throw nameConflict({ kind, name: spec.name });
+      checkConditions(conditions, before, { kind, name: spec.name });
+      layOver(draft, kind, spec, before);
+    });
+  }
+
+  replacement<K extends Kind>(kind: K, spec: SpecOf<K>, conditions: Conditions, caller: Caller): Change {
+    return this.#change('replace', kind, spec.name, caller, (draft) => {
+      const before = draft.get(kind, spec.name);
+      checkConditions(conditions, before, { kind, name: spec.name });
+      layOver(draft, kind, spec, before);
+    });
+  }
+
+  patching<K extends Kind>(kind: K, name: string, patch: unknown, conditions: Conditions, caller: Caller): Change {
+    return this.#change('patch', kind, name, caller, (draft) => {
+      const before = draft.get(kind, name);
+      checkConditions(conditions, before, { kind, name });
+      if (before === null) throw notFound({ kind, name });
+      const spec = this.#deps.validate(kind, mergePatch(before.intent, patch));
+      if (spec.name !== name)
+        throw new Problem('invalid-request', `/name: a resource keeps its name; this is ${name}`, {
+          errors: [{ pointer: '/name', message: `must be ${name}` }],
+        });
+      layOver(draft, kind, spec, before);
+    });
+  }
+
+  removal(ref: Ref, cascade: boolean, conditions: Conditions, caller: Caller): Change {
+    return this.#change('delete', ref.kind, ref.name, caller, (draft) => {
+      const before = draft.get(ref.kind, ref.name);
+      checkConditions(conditions, before, ref);
+      if (before === null) throw notFound(ref);
+      const references = referrersOf(before, draft);
+      if (references.length > 0 && !cascade)
+        throw new Problem(
+          'in-use',
+          `${refText(ref)} is named by ${references.map(refText).join(', ')}; delete these first, or all at once with ?cascade=true`,
+          { references },
+        );
+      deleteWithReferrers(before, draft);
+    });
+  }
+
+  /** What a change would do; throws the problem that it would be refused with. */
+  dryRun(change: Change): DryRun {
+    return this.#deps.engine.dryRun(change);
+  }
+
+  /** The resource with what the kernel has of it now. */
+  async get(kind: Kind, name: string): Promise<PublicResource> {
+    const stored = this.#recorded(kind, name);
+    const observed = await this.#look(stored);
+    return this.#present({ ...stored, observed });
+  }
+
+  /** The revision alone, which costs no look at the kernel. */
+  revision(kind: Kind, name: string): number {
+    return this.#recorded(kind, name).revision;
+  }
+
+  /** Resources in order of name, with what the kernel was last seen to have: no process is started. */
+  list(kind: Kind, { limit, after, labels, namespace, bridge }: ListChoice): { items: PublicResource[]; next: string | null } {
+    const references: Ref[] = [
+      ...(namespace === null ? [] : [{ kind: 'namespace', name: namespace } as const]),
+      ...(bridge === null ? [] : [{ kind: 'bridge', name: bridge } as const]),
+    ];
+    const filter: ListFilter = { after, limit: limit + 1, labels, references };
+    const found = this.#deps.store.resources.list(kind, filter);
+    const page = found.slice(0, limit);
+    return {
+      items: page.map((stored) => this.#present(stored)),
+      next: found.length > limit ? (page.at(-1)?.name ?? null) : null,
+    };
+  }
+
+  /** Whether netnsd has a resource of that name. */
+  has(kind: Kind, name: string): boolean {
+    return this.#deps.store.resources.get(kind, name) !== null;
+  }
+
+  #recorded(kind: Kind, name: string): Stored {
+    const stored = kind === 'namespace' && name === HOST ? null : this.#deps.store.resources.get(kind, name);
+    if (stored === null) throw notFound({ kind, name });
+    return stored;
+  }
+
+  #change<K extends Kind>(action: Change['action'], kind: K, name: string, caller: Caller, prepare: (draft: Draft) => void): Change {
+    return {
+      action,
+      kind,
+      name,
+      caller,
+      prepare: (draft) => {
+        if (kind === 'namespace' && name === HOST)
+          throw new Problem('not-found', `\`${HOST}\` is the reserved name of the daemon's own namespace, which can't be changed`);
+        prepare(draft);
+      },
+    };
+  }
+
+  /** Makes a change; throws `ChangeRefused` if it was not made. */
+  async make(change: Change): Promise<ChangeAnswer> {
+    const done = await this.#deps.engine.submit(change);
+    if (done.resource === null) return { ...done, body: null };
+    // What the change itself read is in the store; what did not change is looked at.
+    const observed = done.changed ? done.resource.observed : await this.#look(done.resource);
+    return { ...done, body: this.#present({ ...done.resource, observed }) };
+  }
+
+  async #look<K extends Kind>({ kind, intent }: Stored<K>): Promise<ObservedOf<K>> {
+    try {
+      return await this.#deps.lookLimit(() => kindOf(kind).look(intent, this.#deps.processes));
+    } catch (error) {
+      throw error instanceof CommandFailed ? problemOfCommand(error) : error;
+    }
+  }
+
+  #present<K extends Kind>(stored: Stored<K>): PublicResource {
+    const { kind, intent, revision, createdAt, updatedAt, observed, failure } = stored;
+    const service = kindOf(kind);
+    const draft = new Draft(this.#deps.store.resources, tiesOf);
+    const differences: Difference[] = observed === null ? [] : service.differences(stored, observed, draft);
+    const own = observed === null ? {} : service.status(intent, observed);
+    const status = { ...stateOf(failure, differences), ...own };
+    return { ...intent, revision, createdAt, updatedAt, status };
+  }
+}
+
+function stateOf(failure: string | null, differences: Difference[]): object {
+  if (failure !== null) return { state: 'failed', message: failure, differences };
+  if (differences.length === 0) return { state: 'ready', message: null };
+  const places = differences.map(({ path }) => path || 'the whole of it').join(', ');
+  return { state: 'drifted', message: `the kernel differs from what was asked in ${places}`, differences };
+}
+
+/** Checks the intent and lays it over the draft; what is so already is left as it is, its revision too. */
+function layOver<K extends Kind>(draft: Draft, kind: K, spec: SpecOf<K>, before: Stored<K> | null): void {
+  const service = kindOf(kind);
+  const intent = service.complete(spec);
+  if (before !== null && isDeepStrictEqual(before.intent, intent)) return;
+  service.check(intent, draft, before);
+  const now = new Date().toISOString();
+  draft.put({
+    kind,
+    name: spec.name,
+    intent,
+    assigned: service.assign(intent, before),
+    observed: null,
+    failure: null,
+    revision: (before?.revision ?? 0) + 1,
+    createdAt: before?.createdAt ?? now,
+    updatedAt: now,
+  });
+}
+
+function checkConditions({ ifMatch, mustBeNew }: Conditions, before: Stored | null, ref: Ref): void {
+  if (mustBeNew && before !== null)
+    throw new Problem('revision-mismatch', `${refText(ref)} is there already, and If-None-Match: * asks that it is not`);
+  if (ifMatch === null) return;
+  if (before === null) throw ifMatch === '*' ? notFound(ref) : new Problem('revision-mismatch', `${refText(ref)} is not there, and If-Match asks for a revision of it`);
+  const current = etagOf(before.revision);
+  if (ifMatch !== '*' && !ifMatch.includes(current))
+    throw new Problem('revision-mismatch', `${refText(ref)} is at revision ${current}, not ${ifMatch.join(', ')}; read it again and decide again`);
+}
+
+/** The entity tag of a revision (RFC 9110, section 8.8.3). */
+export function etagOf(revision: number): string {
+  return `"${revision}"`;
+}
+
+/** Those that name it, and the rules that name its interfaces. */
+function referrersOf(resource: Stored, draft: Draft): Ref[] {
+  const interfaces = tiesOf(resource).claims.filter(({ what }) => what.startsWith(interfaceTie('')));
+  const all = [...draft.referrers(resource), ...interfaces.flatMap((claim) => draft.needing(claim))];
+  return [...new Map(all.map((ref) => [refText(ref), ref])).values()];
+}
+
+function deleteWithReferrers(resource: Stored, draft: Draft): void {
+  for (const ref of referrersOf(resource, draft)) {
+    const referrer = draft.get(ref.kind, ref.name);
+    if (referrer !== null) deleteWithReferrers(referrer, draft);
+  }
+  draft.delete({ kind: resource.kind, name: resource.name });
+}
+
+function nameConflict(ref: Ref): Problem {
+  return new Problem('name-conflict', `${refText(ref)} is recorded already; choose another name, or PUT to change it`, { references: [ref] });
+}
+
+export function notFound({ kind, name }: Ref): Problem {
+  return new Problem('not-found', `no ${kind} ${JSON.stringify(name)} is recorded; GET the collection to see what there is`);
+}
+

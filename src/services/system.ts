@@ -1,0 +1,67 @@
+import type { Store } from '../db/store.ts';
+import type { Processes } from '../kernel/processes.ts';
+import { holderOf } from '../kernel/sockets.ts';
+import { SystemReader } from '../kernel/system.ts';
+import { CommandFailed } from '../kernel/errors.ts';
+import type { System } from '../schemas/inspect.ts';
+import type { ListenAddress } from '../schemas/listen.ts';
+
+/** BR_MAX_PORTS of the kernel is 1,024 and one is lost; netnsd stops while there is room for others. */
+const PORTS_PER_BRIDGE = 1000;
+
+interface Deps {
+  store: Store;
+  processes: Processes;
+  /** Of netnsd. */
+  version: string;
+}
+
+/** The machine, the daemon, and whether the one can work on the other. */
+export class SystemService {
+  readonly #deps: Deps;
+  readonly #reader: SystemReader;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+    this.#reader = new SystemReader(deps.processes);
+  }
+
+  /** @throws StoreError */
+  async system(): Promise<System> {
+    const { store, version } = this.#deps;
+    const machine = await this.#reader.read(PORTS_PER_BRIDGE);
+    const recorded = {
+      namespaces: store.resources.count('namespace'),
+      links: store.resources.count('link'),
+      bridges: store.resources.count('bridge'),
+      nat: store.resources.count('nat'),
+    };
+    return { version, ...machine, use: { ...machine.use, recorded } };
+  }
+
+  /** Whether changes can succeed: the store answers, tools and capabilities are there, /run/netns can be written. */
+  async readiness(): Promise<{ ready: boolean; reason: string | null }> {
+    const obstacles = [...this.#storeObstacles(), ...(await this.#reader.obstacles())];
+    return { ready: obstacles.length === 0, reason: obstacles.length === 0 ? null : obstacles.join('; ') };
+  }
+
+  /** Who listens at an address, as `name (process 123)`; null if nobody does, or it can't be told. */
+  async holderOf(address: ListenAddress): Promise<string | null> {
+    try {
+      return await holderOf(this.#deps.processes, address);
+    } catch (error) {
+      // It only makes a message more helpful, and the message is to come without it too.
+      if (error instanceof CommandFailed) return null;
+      throw error;
+    }
+  }
+
+  #storeObstacles(): string[] {
+    try {
+      this.#deps.store.resources.count('namespace');
+      return [];
+    } catch (error) {
+      return [`the store can’t be read: ${error instanceof Error ? error.message : String(error)}`];
+    }
+  }
+}

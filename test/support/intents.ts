@@ -1,0 +1,148 @@
+import fc from 'fast-check';
+import type { Intent } from '../../src/plan/intent.ts';
+import { refText } from '../../src/schemas/common.ts';
+import type { AnyPlaced } from '../../src/schemas/resource.ts';
+import type { EndIntent } from '../../src/schemas/link.ts';
+import { bridgeKind } from '../../src/services/bridge.ts';
+import { linkKind } from '../../src/services/link.ts';
+import { natKind } from '../../src/services/nat.ts';
+
+const NAMESPACES = ['host', 'n1', 'n2', 'n3'];
+
+/** What a random network is drawn from: few names, so that two networks have much in common and much not. */
+interface Draw {
+  namespaces: { name: string; sysctl: boolean }[];
+  bridges: { name: number; namespace: string; suffix: string; addresses: number[]; mtu: number; stp: boolean; up: boolean }[];
+  links: {
+    name: number;
+    ends: { namespace: string; suffix: string; addresses: number[]; routes: number[]; mtu: number; mac: number; up: boolean; bridged: boolean }[];
+  }[];
+  nats: { name: number; namespace: string; type: 'masquerade' | 'dnat'; forward: 'established' | 'any' | 'none'; six: boolean; port: number }[];
+}
+
+const end = fc.record({
+  namespace: fc.constantFrom(...NAMESPACES),
+  suffix: fc.constantFrom('', 'x'),
+  addresses: fc.uniqueArray(fc.integer({ min: 0, max: 5 }), { maxLength: 4 }),
+  routes: fc.uniqueArray(fc.integer({ min: 0, max: 3 }), { maxLength: 3 }),
+  mtu: fc.constantFrom(1500, 1400),
+  mac: fc.constantFrom(0, 1),
+  up: fc.boolean(),
+  bridged: fc.boolean(),
+});
+
+const draws: fc.Arbitrary<Draw> = fc.record({
+  namespaces: fc.uniqueArray(fc.record({ name: fc.constantFrom('n1', 'n2', 'n3'), sysctl: fc.boolean() }), { selector: ({ name }) => name, maxLength: 3 }),
+  bridges: fc.uniqueArray(
+    fc.record({
+      name: fc.integer({ min: 0, max: 2 }),
+      namespace: fc.constantFrom(...NAMESPACES),
+      suffix: fc.constantFrom('', 'x'),
+      addresses: fc.uniqueArray(fc.integer({ min: 0, max: 5 }), { maxLength: 3 }),
+      mtu: fc.constantFrom(1500, 1400),
+      stp: fc.boolean(),
+      up: fc.boolean(),
+    }),
+    { selector: ({ name }) => name, maxLength: 3 },
+  ),
+  links: fc.uniqueArray(fc.record({ name: fc.integer({ min: 0, max: 3 }), ends: fc.array(end, { minLength: 2, maxLength: 2 }) }), {
+    selector: ({ name }) => name,
+    maxLength: 4,
+  }),
+  nats: fc.uniqueArray(
+    fc.record({
+      name: fc.integer({ min: 0, max: 2 }),
+      namespace: fc.constantFrom(...NAMESPACES),
+      type: fc.constantFrom('masquerade', 'dnat'),
+      forward: fc.constantFrom('established', 'any', 'none'),
+      six: fc.boolean(),
+      port: fc.integer({ min: 8000, max: 8002 }),
+    }),
+    { selector: ({ name }) => name, maxLength: 3 },
+  ),
+});
+
+/** Random networks that a real machine could have: what refers to something that is not there is left out. */
+export const intents: fc.Arbitrary<Intent> = draws.map(build);
+
+/** Nothing at all. */
+export const nothing: Intent = { resources: new Map(), otherFirewalls: new Set(), sysctlsBefore: new Map() };
+
+/** What stands in each sysctl that is ever written, before it is. */
+export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
+  NAMESPACES.flatMap((namespace) =>
+    ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', 'net.ipv4.ping_group_range'].map(
+      (key) => [`${namespace} ${key}`, key.endsWith('range') ? '1\t0' : '0'] as const,
+    ),
+  ),
+);
+
+function build(draw: Draw): Intent {
+  const resources = new Map<string, AnyPlaced>();
+  const add = (placed: AnyPlaced): unknown => resources.set(refText(placed), placed);
+  add(namespaceOf('host', false));
+  for (const { name, sysctl } of draw.namespaces) add(namespaceOf(name, sysctl));
+  const isThere = (namespace: string): boolean => resources.has(`namespace/${namespace}`);
+
+  for (const { name, namespace, suffix, addresses, mtu, stp, up } of draw.bridges) {
+    if (!isThere(namespace)) continue;
+    const spec = { name: `br${name}`, interface: `br${name}${suffix}`, namespace, addresses: addresses.map((n) => addressOf(90 + name, n)), mtu, stp, up };
+    add({ kind: 'bridge', name: spec.name, intent: bridgeKind.complete(spec), assigned: { mac: `06:00:00:00:00:0${name}` } });
+  }
+  for (const { name, ends } of draw.links) {
+    const [own, peer] = ends.map((drawn, side) => endOf(name, side, drawn, resources));
+    if (own === undefined || peer === undefined || !isThere(own.namespace) || !isThere(peer.namespace)) continue;
+    if (own.bridge !== null && own.bridge === peer.bridge) peer.bridge = null;
+    const intent = linkKind.complete({ name: `l${name}`, type: 'veth', ...own, peer });
+    add({ kind: 'link', name: intent.name, intent, assigned: { mac: intent.mac ?? '', peerMac: intent.peer.mac ?? '' } });
+  }
+  for (const { name, namespace, type, forward, six, port } of draw.nats) {
+    if (!isThere(namespace)) continue;
+    const spec =
+      type === 'masquerade'
+        ? ({ name: `nat${name}`, namespace, type, source: six ? 'fd00::/64' : `10.0.${name}.0/24`, inInterface: 'br0', forward } as const)
+        : ({ name: `nat${name}`, namespace, type, protocol: 'tcp', port: String(port), to: { address: six ? 'fd00::1' : '10.0.0.1', port: '80' } } as const);
+    add({ kind: 'nat', name: spec.name, intent: natKind.complete(spec), assigned: {} });
+  }
+  return { resources, otherFirewalls: new Set(), sysctlsBefore: sysctlDefaults };
+}
+
+function namespaceOf(name: string, sysctl: boolean): AnyPlaced {
+  const sysctls: Record<string, string> = sysctl ? { 'net.ipv4.ping_group_range': '0 100' } : {};
+  return { kind: 'namespace', name, intent: { name, pid: null, sysctls, labels: {} }, assigned: { bootId: 'b', inode: 1 } };
+}
+
+function endOf(link: number, side: number, drawn: Draw['links'][number]['ends'][number], resources: ReadonlyMap<string, AnyPlaced>): EndIntent {
+  const { namespace, suffix, addresses, routes, mtu, mac, up, bridged } = drawn;
+  const net = 10 * (side + 1) + link;
+  const bridge = bridged
+    ? ([...resources.values()].find((each) => each.kind === 'bridge' && each.intent.namespace === namespace)?.name ?? null)
+    : null;
+  const chosen = addresses.map((n) => addressOf(net, n));
+  const hasIpv4 = chosen.some((address) => address.startsWith(`10.${net}.0.`));
+  return {
+    interface: `${side === 0 ? 'o' : 'p'}${link}${suffix}`,
+    namespace,
+    bridge,
+    addresses: chosen,
+    routes: hasIpv4 ? routes.map((n) => routeOf(net, n)) : [],
+    mtu,
+    mac: `0${side === 0 ? '2' : '6'}:00:00:00:${link}0:0${mac}`,
+    up,
+  };
+}
+
+/** Several networks an end, two families, and two addresses in one network. */
+function addressOf(net: number, n: number): string {
+  return [`10.${net}.0.1/24`, `10.${net}.0.2/24`, `10.${net}.1.1/24`, `fd00:${net}::1/64`, `fd00:${net}::2/64`, `10.${net}.0.3/24`][n] ?? '';
+}
+
+function routeOf(net: number, n: number) {
+  const route = (to: string, via: string | null, metric: number | null) => ({ to, via, metric, src: null, table: 100 + net });
+  return [
+    route('default', `10.${net}.0.9`, null),
+    route(`10.200.${net}.0/24`, null, null),
+    route(`10.201.${net}.0/24`, `10.${net}.0.9`, 50),
+    route(`10.202.${net}.0/24`, `10.${net}.0.8`, null),
+  ][n] ?? route('default', null, null);
+}

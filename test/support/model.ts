@@ -1,0 +1,243 @@
+import { emptyState, firewallKey, ruleKey, type Device, type DeviceRef, type KernelState } from '../../src/kernel/state.ts';
+import type { Step } from '../../src/kernel/step.ts';
+import { familyOf, networkOf } from '../../src/schemas/address.ts';
+import { refText } from '../../src/schemas/common.ts';
+import { familyOfRoute, routeKey } from '../../src/plan/interface.ts';
+
+/**
+ * A model of what the kernel makes of steps, with the habits that plans must reckon with: routes go when a device
+ * goes down or loses its last address, a move takes nearly everything, a name that is taken is refused.
+ */
+export class KernelModel {
+  readonly state: KernelState = emptyState();
+  /** What was in a sysctl before anything was written. */
+  readonly #defaults = new Map<string, string>();
+
+  constructor(state?: KernelState) {
+    if (state !== undefined) Object.assign(this.state, structuredClone(state));
+  }
+
+  setDefault(namespace: string, key: string, value: string): void {
+    this.#defaults.set(`${namespace} ${key}`, value);
+  }
+
+  apply(steps: readonly Step[]): void {
+    for (const step of steps) this.#applyOne(step);
+  }
+
+  #applyOne(step: Step): void {
+    const { state } = this;
+    switch (step.step) {
+      case 'namespace.add':
+        if (state.namespaces.has(step.namespace)) throw new Error(`namespace ${step.namespace} is there`);
+        state.namespaces.set(step.namespace, {
+          serves: step.serves,
+          name: step.namespace,
+          origin: step.pid === null ? { type: 'made' } : { type: 'adopted', pid: step.pid, inode: step.pid },
+        });
+        return;
+      case 'namespace.delete':
+        this.#deleteNamespace(step.namespace);
+        return;
+      case 'loopback.up':
+        this.#needNamespace(step.namespace);
+        return;
+      case 'bridge.add': {
+        const { stp, ageingSeconds } = step;
+        this.#addDevice(refText(step.serves), step, step.device, { type: 'bridge', stp, ageingSeconds });
+        return;
+      }
+      case 'veth.add': {
+        const own = this.#keyOf(step, step.device);
+        const [near, far] = own;
+        this.#addDevice(near, step, step.device, { type: 'veth', peer: far }).master = step.master;
+        this.#addDevice(far, { ...step, ...step.peer }, step.peer, { type: 'veth', peer: near });
+        if (step.master !== null) this.#find({ namespace: step.device.namespace, name: step.master });
+        return;
+      }
+      case 'device.delete': {
+        const device = this.#find(step.device);
+        state.devices.delete(device.key);
+        if (device.kind.type === 'veth') state.devices.delete(device.kind.peer);
+        for (const port of state.devices.values())
+          if (port.namespace === device.namespace && port.master === device.name) port.master = null;
+        return;
+      }
+      case 'device.move': {
+        const device = this.#find(step.device);
+        this.#needFree(step.to);
+        Object.assign(device, { ...step.to, master: null, up: false, addresses: [], routes: [] });
+        return;
+      }
+      case 'device.rename': {
+        const device = this.#find(step.device);
+        if (device.up) throw new Error(`${device.name} is up`);
+        this.#needFree({ namespace: device.namespace, name: step.name });
+        for (const port of state.devices.values())
+          if (port.namespace === device.namespace && port.master === device.name) port.master = step.name;
+        device.name = step.name;
+        return;
+      }
+      case 'rule.add':
+      case 'rule.delete':
+      case 'chain.set':
+      case 'chain.delete':
+        this.#changeFirewall(step);
+        return;
+      case 'sysctl.set':
+        this.#setSysctl(step.namespace, step.key, step.value);
+        return;
+      default:
+        this.#changeDevice(this.#find(step.device), step);
+    }
+  }
+
+  #changeDevice(device: Device, step: Exclude<Step, { namespace: string }> & { device: DeviceRef }): void {
+    switch (step.step) {
+      case 'device.up':
+        device.up = true;
+        return;
+      case 'device.down':
+        Object.assign(device, { up: false, routes: [], addresses: device.addresses.filter((each) => familyOf(each) === 4) });
+        return;
+      case 'device.mtu':
+        device.mtu = step.mtu;
+        return;
+      case 'device.mac':
+        device.mac = step.mac;
+        return;
+      case 'bridge.set':
+        device.kind = { type: 'bridge', stp: step.stp, ageingSeconds: step.ageingSeconds };
+        return;
+      case 'port.attach':
+        this.#find({ namespace: device.namespace, name: step.master });
+        device.master = step.master;
+        return;
+      case 'port.detach':
+        device.master = null;
+        return;
+      case 'address.add':
+        if (device.addresses.includes(step.address)) throw new Error(`${step.address} is there`);
+        device.addresses = [...device.addresses, step.address];
+        return;
+      case 'address.delete':
+        this.#deleteAddress(device, step.address);
+        return;
+      case 'route.add':
+        if (!device.up) throw new Error(`${device.name} is down`);
+        if (device.routes.some((route) => routeKey(route) === routeKey(step.route))) throw new Error('route is there');
+        device.routes = [...device.routes, step.route];
+        return;
+      case 'route.delete': {
+        const left = device.routes.filter((route) => routeKey(route) !== routeKey(step.route));
+        if (left.length === device.routes.length) throw new Error('no such route');
+        device.routes = left;
+        return;
+      }
+      default:
+        throw new Error(`unexpected ${step.step}`);
+    }
+  }
+
+  /** With promote_secondaries off: the first address of a network takes the others of it along. */
+  #deleteAddress(device: Device, address: string): void {
+    const at = device.addresses.indexOf(address);
+    if (at === -1) throw new Error(`no address ${address}`);
+    const isFirst =
+      familyOf(address) === 4 && device.addresses.findIndex((each) => familyOf(each) === 4 && networkOf(each) === networkOf(address)) === at;
+    device.addresses = device.addresses.filter(
+      (each) => each !== address && !(isFirst && familyOf(each) === 4 && networkOf(each) === networkOf(address)),
+    );
+    if (familyOf(address) === 4 && !device.addresses.some((each) => familyOf(each) === 4))
+      device.routes = device.routes.filter((route) => familyOfRoute(route) !== 4);
+  }
+
+  #changeFirewall(step: Extract<Step, { family: 4 | 6 }>): void {
+    const { namespace, family } = step;
+    this.#needNamespace(namespace);
+    const key = firewallKey(namespace, family);
+    const found = this.state.firewalls.get(key) ?? { namespace, family, chains: new Map(), rules: new Map() };
+    this.state.firewalls.set(key, found);
+    if (step.step === 'chain.set') {
+      found.chains.set(`${step.chain.table} ${step.chain.name}`, step.chain);
+      for (const [id, rule] of found.rules) if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
+    } else if (step.step === 'chain.delete') {
+      if (!found.chains.delete(`${step.chain.table} ${step.chain.name}`)) throw new Error(`no chain ${step.chain.name}`);
+      for (const rule of found.rules.values())
+        if (rule.spec.endsWith(`-j ${step.chain.name}`)) throw new Error(`${step.chain.name} is jumped to`);
+      for (const [id, rule] of found.rules) if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
+    } else if (step.step === 'rule.add') {
+      const { table, chain } = step.rule;
+      if (chain.startsWith('NETNSD-') && !found.chains.has(`${table} ${chain}`)) throw new Error(`no chain ${chain}`);
+      if (found.rules.has(ruleKey(step.rule))) throw new Error('rule is there');
+      found.rules.set(ruleKey(step.rule), step.rule);
+    } else if (!found.rules.delete(ruleKey(step.rule))) throw new Error('no such rule');
+    if (found.chains.size === 0 && found.rules.size === 0) this.state.firewalls.delete(key);
+  }
+
+  #setSysctl(namespace: string, key: string, value: string): void {
+    this.#needNamespace(namespace);
+    const id = `${namespace} ${key}`;
+    if (this.#defaults.get(id) === value) this.state.sysctls.delete(id);
+    else this.state.sysctls.set(id, { serves: { kind: 'namespace', name: namespace }, namespace, key, value, before: null });
+  }
+
+  #deleteNamespace(name: string): void {
+    if (!this.state.namespaces.delete(name)) throw new Error(`no namespace ${name}`);
+    for (const [key, device] of this.state.devices)
+      if (device.namespace === name) {
+        this.state.devices.delete(key);
+        if (device.kind.type === 'veth') this.state.devices.delete(device.kind.peer);
+      }
+    for (const [key, { namespace }] of this.state.firewalls) if (namespace === name) this.state.firewalls.delete(key);
+    for (const [key, { namespace }] of this.state.sysctls) if (namespace === name) this.state.sysctls.delete(key);
+  }
+
+  #addDevice(key: string, { serves, mac, mtu }: { serves: Device['serves']; mac: string; mtu: number }, at: DeviceRef, kind: Device['kind']): Device {
+    this.#needNamespace(at.namespace);
+    this.#needFree(at);
+    const { namespace, name } = at;
+    const device: Device = { key, serves, namespace, name, mac, mtu, up: false, master: null, addresses: [], routes: [], kind };
+    this.state.devices.set(key, device);
+    return device;
+  }
+
+  /** Which end of a link the step calls its device is told by the plan's own keys: the ends' MAC addresses differ. */
+  #keyOf(step: Step & { step: 'veth.add' }, _device: DeviceRef): [near: string, far: string] {
+    const own = `${refText(step.serves)} own`;
+    const peer = `${refText(step.serves)} peer`;
+    return step.mac.startsWith('02:00') ? [own, peer] : [peer, own];
+  }
+
+  #find({ namespace, name }: DeviceRef): Device {
+    const found = this.state.devices.values().find((device) => device.namespace === namespace && device.name === name);
+    if (found === undefined) throw new Error(`no device ${name} in ${namespace}`);
+    return found;
+  }
+
+  #needFree({ namespace, name }: DeviceRef): void {
+    if (this.state.devices.values().some((device) => device.namespace === namespace && device.name === name))
+      throw new Error(`${name} in ${namespace} is taken`);
+  }
+
+  #needNamespace(name: string): void {
+    if (name !== 'host' && !this.state.namespaces.has(name)) throw new Error(`no namespace ${name}`);
+  }
+}
+
+/** What counts when two states are compared: not whom a thing serves, nor the order of sets. */
+export function essence(state: KernelState): unknown {
+  return {
+    namespaces: [...state.namespaces.keys()].toSorted(),
+    devices: [...state.devices.values()]
+      .map(({ serves: _serves, ...device }) => ({
+        ...device,
+        addresses: device.addresses.toSorted(),
+        routes: device.routes.map(routeKey).toSorted(),
+      }))
+      .toSorted((a, b) => a.key.localeCompare(b.key)),
+    sysctls: [...state.sysctls].map(([id, { value }]) => `${id}=${value}`).toSorted(),
+    chains: [...state.firewalls].flatMap(([key, { chains }]) => [...chains.keys()].map((chain) => `${key} ${chain}`)).toSorted(),
+    rules: [...state.firewalls].flatMap(([key, { rules }]) => [...rules.keys()].map((rule) => `${key} ${rule}`)).toSorted(),
+  };
+}
