@@ -71,13 +71,19 @@ export async function buildApp({ version, stateDir, token, needsToken, log }: Ap
   const validation = createValidation(sharedSchemas);
   const engine = new Engine({ store, processes, log });
   const services = {
-    resources: new ResourceService({ store, engine, processes, lookLimit, validate: validatorOf(validation.check) }),
+    resources: new ResourceService({
+      store,
+      engine,
+      processes,
+      lookLimit,
+      validate: validatorOf(validation.check),
+    }),
     operations: new OperationService(store.operations),
     foreign: new ForeignService({ store, processes, lookLimit }),
     inspect: new InspectService({ processes, lookLimit }),
     system: new SystemService({ store, processes, version }),
   };
-  const listeners = new Listeners();
+  const listeners = new Listeners(log);
   const fastify = createFastify(log);
   fastify.setValidatorCompiler(validation.compiler);
   // The answers are typed; a serializer made from their schemas would drop what a schema forgot.
@@ -102,7 +108,8 @@ export async function buildApp({ version, stateDir, token, needsToken, log }: Ap
 
   return {
     fastify,
-    listen: async (address) => listeners.listen(address, needsToken, (request, response) => fastify.routing(request, response)),
+    listen: async (address) =>
+      listeners.listen(address, needsToken, (request, response) => fastify.routing(request, response)),
     holderOf: async (address) => services.system.holderOf(address),
     processesStarted: () => processes.started(),
     stop: async () => {
@@ -114,10 +121,9 @@ export async function buildApp({ version, stateDir, token, needsToken, log }: Ap
   };
 }
 
-function createFastify(log: Logger): FastifyInstance {
+function createFastify(loggerInstance: FastifyBaseLogger): FastifyInstance {
   const fastify = Fastify({
-    // pino's own type is the narrower one.
-    loggerInstance: log as FastifyBaseLogger,
+    loggerInstance,
     // A change has its own line, and a read is worth none.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
@@ -133,12 +139,18 @@ function createFastify(log: Logger): FastifyInstance {
   });
   fastify.removeContentTypeParser('text/plain');
   const parseJson = fastify.getDefaultJsonParser('error', 'error');
-  fastify.addContentTypeParser('application/merge-patch+json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, parseJson);
+  fastify.addContentTypeParser(
+    'application/merge-patch+json',
+    { parseAs: 'string', bodyLimit: BODY_LIMIT },
+    parseJson,
+  );
   return fastify;
 }
 
 /** Checks what a merge patch makes of a resource against the schema of its kind. */
-function validatorOf(check: ReturnType<typeof createValidation>['check']): ConstructorParameters<typeof ResourceService>[0]['validate'] {
+function validatorOf(
+  check: ReturnType<typeof createValidation>['check'],
+): ConstructorParameters<typeof ResourceService>[0]['validate'] {
   return (kind, body) => {
     check(putSchemas[kind], body);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what was just checked

@@ -44,7 +44,10 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) throw new UsageExit(0, printed.join('').trimEnd());
-    throw new UsageExit(2, `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`);
+    throw new UsageExit(
+      2,
+      `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`,
+    );
   }
   const { listen, stateDir, logLevel, auth } = { ...command.opts<Options>() };
   const fromEnvironment = env['NETNSD_LISTEN']?.split(/[\s,]+/).filter((text) => text !== '');
@@ -75,7 +78,10 @@ function createCommand(version: string): Command {
       new Option(
         '--listen <address>',
         'unix:PATH or tcp:HOST:PORT; may be repeated (NETNSD_LISTEN: separated by commas; default: unix:/run/netnsd/netnsd.sock and tcp:127.0.0.1:8470)',
-      ).argParser((text: string, previous: ListenAddress[] | undefined) => [...(previous ?? []), parseAddress(text)]),
+      ).argParser((text: string, previous: ListenAddress[] | undefined) => [
+        ...(previous ?? []),
+        parseAddress(text),
+      ]),
     )
     .addOption(
       new Option('--state-dir <directory>', 'where the store and the token are')
@@ -83,9 +89,17 @@ function createCommand(version: string): Command {
         .default('/var/lib/netnsd')
         .argParser(parseDirectory),
     )
-    .addOption(new Option('--log-level <level>', 'what is logged, to standard error').env('NETNSD_LOG_LEVEL').choices(logLevels).default('info'))
     .addOption(
-      new Option('--auth <mode>', 'what a request over TCP needs: none is accepted for loopback addresses only')
+      new Option('--log-level <level>', 'what is logged, to standard error')
+        .env('NETNSD_LOG_LEVEL')
+        .choices(logLevels)
+        .default('info'),
+    )
+    .addOption(
+      new Option(
+        '--auth <mode>',
+        'what a request over TCP needs: none is accepted for loopback addresses only',
+      )
         .env('NETNSD_AUTH')
         .choices(['token', 'none'])
         .default('token'),
@@ -98,7 +112,10 @@ function parseAll(texts: string[] | undefined): ListenAddress[] | undefined {
     try {
       return parseAddress(text);
     } catch (error) {
-      throw new UsageExit(2, `netnsd: NETNSD_LISTEN: ${error instanceof Error ? error.message : String(error)}; see --help`);
+      throw new UsageExit(
+        2,
+        `netnsd: NETNSD_LISTEN: ${error instanceof Error ? error.message : String(error)}; see --help`,
+      );
     }
   });
 }
@@ -110,7 +127,9 @@ function parseAddress(text: string): ListenAddress {
   const [, path] = /^unix:(\/.+)$/.exec(text) ?? [];
   if (path !== undefined) {
     if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH)
-      throw new InvalidArgumentError(`the path of a socket has at most ${LONGEST_SOCKET_PATH} bytes: ${JSON.stringify(text)}`);
+      throw new InvalidArgumentError(
+        `the path of a socket has at most ${LONGEST_SOCKET_PATH} bytes: ${JSON.stringify(text)}`,
+      );
     return { transport: 'unix', path };
   }
   const [, bracketed, plain, digits] = /^tcp:(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
@@ -141,5 +160,5 @@ function checkAuth({ auth, listen }: Config): void {
 
 /** RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3. */
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }

@@ -7,7 +7,10 @@ import { ListenError, textOf } from './plugins/listeners.ts';
 import type { ListenAddress } from './schemas/listen.ts';
 import { readToken } from './plugins/token.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own package.json
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 try {
   process.exitCode = await main(readConfig(process.argv.slice(2), process.env, version));
@@ -17,9 +20,18 @@ try {
 
 /** Runs until it is told to stop; gives the exit status. */
 async function main(config: Config): Promise<number> {
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+  const log = pino(
+    { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: true }),
+  );
   const token = readToken(config.stateDir);
-  const app = await buildApp({ version, stateDir: config.stateDir, token, needsToken: config.auth === 'token', log });
+  const app = await buildApp({
+    version,
+    stateDir: config.stateDir,
+    token,
+    needsToken: config.auth === 'token',
+    log,
+  });
   const told = untilTold();
   try {
     const addresses: ListenAddress[] = [];
@@ -41,7 +53,10 @@ async function listenOn(app: App, address: ListenAddress): Promise<ListenAddress
   } catch (error) {
     if (!(error instanceof ListenError) || !error.inUse) throw error;
     const holder = await app.holderOf(address);
-    throw new Error(`${textOf(address)} is in use${holder === null ? '' : ` by ${holder}`}; stop that, or listen elsewhere with --listen`, { cause: error });
+    throw new Error(
+      `${textOf(address)} is in use${holder === null ? '' : ` by ${holder}`}; stop that, or listen elsewhere with --listen`,
+      { cause: error },
+    );
   }
 }
 

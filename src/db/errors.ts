@@ -18,13 +18,16 @@ export class StoreError extends Error {
 export function asStoreError(error: unknown, path: string): unknown {
   if (!(error instanceof SqliteError)) return error;
   const fault = faultOf(error.code);
-  return new StoreError(fault, `the store ${path}: ${advice[fault] ?? error.message} (${error.code})`, { cause: error });
+  return new StoreError(fault, `the store ${path}: ${advice[fault] ?? error.message} (${error.code})`, {
+    cause: error,
+  });
 }
 
 function faultOf(code: string): StoreFault {
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) return 'busy';
   if (code === 'SQLITE_FULL') return 'full';
-  if (code.startsWith('SQLITE_READONLY') || code.startsWith('SQLITE_CANTOPEN') || code === 'SQLITE_PERM') return 'read-only';
+  if (code.startsWith('SQLITE_READONLY') || code.startsWith('SQLITE_CANTOPEN') || code === 'SQLITE_PERM')
+    return 'read-only';
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') return 'corrupt';
   // A failing write on a full disk may be reported as one of input and output.
   if (code === 'SQLITE_IOERR_WRITE' || code === 'SQLITE_IOERR_SHMSIZE') return 'full';

@@ -23,7 +23,10 @@ export function readMigrations(directory: URL): Migration[] {
     .toSorted((a, b) => a.number - b.number);
   for (const [at, { number, name }] of migrations.entries())
     if (number !== at + 1)
-      throw new StoreError('internal', `migration ${number}-${name} stands where number ${at + 1} should: one is missing or there twice`);
+      throw new StoreError(
+        'internal',
+        `migration ${number}-${name} stands where number ${at + 1} should: one is missing or there twice`,
+      );
   return migrations;
 }
 

@@ -26,7 +26,10 @@ export function openStore(path: string): Database {
   const isNew = !existsSync(path);
   // SQLite would take an empty file for a new store; a store that has lost its content is not one.
   if (!isNew && statSync(path).size === 0)
-    throw new StoreError('corrupt', `the store ${path} is empty: it has lost its content; restore a copy, or remove the file to begin anew`);
+    throw new StoreError(
+      'corrupt',
+      `the store ${path} is empty: it has lost its content; restore a copy, or remove the file to begin anew`,
+    );
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // With an exclusive lock a second process gets no further than its first statement.
@@ -52,11 +55,17 @@ function prepare(database: Database, isNew: boolean): Database {
   for (const [name, expected] of Object.entries(pragmas)) {
     const found = database.pragma(name, { simple: true });
     if (found !== expected)
-      throw new StoreError('internal', `SQLite has ${name} = ${String(found)} where netnsd needs ${expected}`);
+      throw new StoreError(
+        'internal',
+        `SQLite has ${name} = ${String(found)} where netnsd needs ${expected}`,
+      );
   }
   if (isNew) database.pragma(`application_id = ${APPLICATION_ID}`);
   else if (database.pragma('application_id', { simple: true }) !== APPLICATION_ID)
-    throw new StoreError('corrupt', `${database.name} is a database, but no store of netnsd; name another --state-dir`);
+    throw new StoreError(
+      'corrupt',
+      `${database.name} is a database, but no store of netnsd; name another --state-dir`,
+    );
   migrate(database, readMigrations(new URL('migrations/', import.meta.url)));
   return database;
 }

@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { Kind } from '../schemas/common.ts';
+import { parseColumn, wordColumn } from './column.ts';
 
 export type OperationState = 'running' | 'succeeded' | 'unchanged' | 'refused' | 'failed';
 export type OperationAction = 'create' | 'replace' | 'patch' | 'delete';
@@ -24,7 +25,10 @@ export interface OperationRecord {
 }
 
 export type NewOperation = Omit<OperationRecord, 'id'>;
-export type OperationOutcome = Pick<OperationRecord, 'state' | 'commands' | 'problem' | 'processes' | 'durationMs'>;
+export type OperationOutcome = Pick<
+  OperationRecord,
+  'state' | 'commands' | 'problem' | 'processes' | 'durationMs'
+>;
 
 export interface OperationRepository {
   /** Gives the number of the new entry. */
@@ -102,15 +106,14 @@ function fromRow(row: Row): OperationRecord {
     id: row.id,
     requestId: row.request_id,
     actor: row.actor,
-    // Written by `begin` from values of these types; the state is checked by the table as well.
-    action: row.action as OperationAction,
-    kind: row.kind as Kind,
+    action: wordColumn(row.action),
+    kind: wordColumn(row.kind),
     name: row.name,
-    state: row.state as OperationState,
-    before: JSON.parse(row.before) as unknown,
-    after: JSON.parse(row.after) as unknown,
-    commands: JSON.parse(row.commands) as OperationRecord['commands'],
-    problem: row.problem === null ? null : (JSON.parse(row.problem) as unknown),
+    state: wordColumn(row.state),
+    before: parseColumn(row.before),
+    after: parseColumn(row.after),
+    commands: parseColumn(row.commands),
+    problem: row.problem === null ? null : parseColumn(row.problem),
     processes: row.processes,
     startedAt: row.started_at,
     durationMs: row.duration_ms,

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Kind, Meta, Ref } from '../schemas/common.ts';
-import type { AssignedOf, IntentOf, ObservedOf, Placed } from '../schemas/resource.ts';
+import type { ObservedOf, Placed } from '../schemas/resource.ts';
+import { parseColumn, wordColumn } from './column.ts';
 
 /** A resource as recorded. */
 export interface Stored<K extends Kind = Kind> extends Placed<K>, Meta {
@@ -63,9 +64,20 @@ interface Row {
 }
 
 export function createResourceRepository(database: Database): ResourceRepository {
-  const select = database.prepare<[string, string], Row>('SELECT * FROM resource WHERE kind = ? AND name = ?');
+  return { ...createReads(database), ...createWrites(database) };
+}
+
+type Reads = 'get' | 'list' | 'all' | 'count' | 'referrers' | 'claimant' | 'needing';
+
+/** Of the row that stands for the daemon's own namespace, which is nobody's resource. */
+const IS_HOST = "(kind = 'namespace' AND name = 'host')";
+
+function createReads(database: Database): Pick<ResourceRepository, Reads> {
+  const select = database.prepare<[string, string], Row>(
+    'SELECT * FROM resource WHERE kind = ? AND name = ?',
+  );
   const selectAll = database.prepare<[], Row>(
-    "SELECT * FROM resource WHERE NOT (kind = 'namespace' AND name = 'host') ORDER BY kind, name",
+    `SELECT * FROM resource WHERE NOT ${IS_HOST} ORDER BY kind, name`,
   );
   const selectReferrers = database.prepare<[string, string], Ref>(
     'SELECT from_kind AS kind, from_name AS name FROM reference WHERE to_kind = ? AND to_name = ? ORDER BY 1, 2',
@@ -77,25 +89,8 @@ export function createResourceRepository(database: Database): ResourceRepository
     'SELECT kind, name FROM need WHERE namespace = ? AND what = ? ORDER BY kind, name',
   );
   const selectCount = database
-    .prepare<[string], number>("SELECT count(*) FROM resource WHERE kind = ? AND NOT (kind = 'namespace' AND name = 'host')")
+    .prepare<[string], number>(`SELECT count(*) FROM resource WHERE kind = ? AND NOT ${IS_HOST}`)
     .pluck();
-  const upsert = database.prepare(
-    `INSERT INTO resource (kind, name, intent, assigned, observed, failure, revision, created_at, updated_at)
-     VALUES (@kind, @name, @intent, @assigned, @observed, @failure, @revision, @createdAt, @updatedAt)
-     ON CONFLICT (kind, name) DO UPDATE SET intent = excluded.intent, assigned = excluded.assigned,
-       observed = excluded.observed, failure = excluded.failure, revision = excluded.revision,
-       updated_at = excluded.updated_at`,
-  );
-  const updateObserved = database.prepare('UPDATE resource SET observed = ?, failure = ? WHERE kind = ? AND name = ?');
-  const remove = database.prepare('DELETE FROM resource WHERE kind = ? AND name = ?');
-  const clearing = [
-    'DELETE FROM reference WHERE from_kind = ? AND from_name = ?',
-    'DELETE FROM claim WHERE kind = ? AND name = ?',
-    'DELETE FROM need WHERE kind = ? AND name = ?',
-  ].map((sql) => database.prepare(sql));
-  const addReference = database.prepare('INSERT OR IGNORE INTO reference VALUES (?, ?, ?, ?)');
-  const addClaim = database.prepare('INSERT INTO claim VALUES (?, ?, ?, ?)');
-  const addNeed = database.prepare('INSERT OR IGNORE INTO need VALUES (?, ?, ?, ?)');
   const lists = new Map<string, ReturnType<typeof database.prepare<unknown[], Row>>>();
 
   return {
@@ -114,6 +109,31 @@ export function createResourceRepository(database: Database): ResourceRepository
     referrers: ({ kind, name }) => selectReferrers.all(kind, name),
     claimant: ({ namespace, what }) => selectClaimant.get(namespace, what) ?? null,
     needing: ({ namespace, what }) => selectNeeding.all(namespace, what),
+  };
+}
+
+function createWrites(database: Database): Omit<ResourceRepository, Reads> {
+  const upsert = database.prepare(
+    `INSERT INTO resource (kind, name, intent, assigned, observed, failure, revision, created_at, updated_at)
+     VALUES (@kind, @name, @intent, @assigned, @observed, @failure, @revision, @createdAt, @updatedAt)
+     ON CONFLICT (kind, name) DO UPDATE SET intent = excluded.intent, assigned = excluded.assigned,
+       observed = excluded.observed, failure = excluded.failure, revision = excluded.revision,
+       updated_at = excluded.updated_at`,
+  );
+  const updateObserved = database.prepare(
+    'UPDATE resource SET observed = ?, failure = ? WHERE kind = ? AND name = ?',
+  );
+  const remove = database.prepare('DELETE FROM resource WHERE kind = ? AND name = ?');
+  const clearing = [
+    'DELETE FROM reference WHERE from_kind = ? AND from_name = ?',
+    'DELETE FROM claim WHERE kind = ? AND name = ?',
+    'DELETE FROM need WHERE kind = ? AND name = ?',
+  ].map((sql) => database.prepare(sql));
+  const addReference = database.prepare('INSERT OR IGNORE INTO reference VALUES (?, ?, ?, ?)');
+  const addClaim = database.prepare('INSERT INTO claim VALUES (?, ?, ?, ?)');
+  const addNeed = database.prepare('INSERT OR IGNORE INTO need VALUES (?, ?, ?, ?)');
+
+  return {
     put: (resource) => {
       upsert.run(toRow(resource));
     },
@@ -135,12 +155,16 @@ export function createResourceRepository(database: Database): ResourceRepository
 }
 
 /** Names come in the order of their bytes, so that a cursor means the same on every machine. */
-function listQuery(kind: Kind, { after, limit, labels, references }: ListFilter): { sql: string; values: unknown[] } {
+function listQuery(
+  kind: Kind,
+  { after, limit, labels, references }: ListFilter,
+): { sql: string; values: unknown[] } {
   const conditions = [
-    "kind = ? AND name > ? AND NOT (kind = 'namespace' AND name = 'host')",
+    `kind = ? AND name > ? AND NOT ${IS_HOST}`,
     ...labels.map(() => "(intent -> '$.labels') ->> ? = ?"),
     ...references.map(
-      () => 'name IN (SELECT from_name FROM reference WHERE from_kind = resource.kind AND to_kind = ? AND to_name = ?)',
+      () =>
+        'name IN (SELECT from_name FROM reference WHERE from_kind = resource.kind AND to_kind = ? AND to_name = ?)',
     ),
   ];
   return {
@@ -157,12 +181,11 @@ function listQuery(kind: Kind, { after, limit, labels, references }: ListFilter)
 
 function fromRow<K extends Kind>(row: Row): Stored<K> {
   return {
-    // The columns were written by `toRow` from values of these types, and the store is ours alone.
-    kind: row.kind as K,
+    kind: wordColumn(row.kind),
     name: row.name,
-    intent: JSON.parse(row.intent) as IntentOf<K>,
-    assigned: JSON.parse(row.assigned) as AssignedOf<K>,
-    observed: row.observed === null ? null : (JSON.parse(row.observed) as ObservedOf<K>),
+    intent: parseColumn(row.intent),
+    assigned: parseColumn(row.assigned),
+    observed: row.observed === null ? null : parseColumn(row.observed),
     failure: row.failure,
     revision: row.revision,
     createdAt: row.created_at,

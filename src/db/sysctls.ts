@@ -18,7 +18,8 @@ export function createSysctlRepository(database: Database): SysctlRepository {
   const removeKey = database.prepare('DELETE FROM sysctl_before WHERE namespace = ? AND key = ?');
   const remove = database.prepare('DELETE FROM sysctl_before WHERE namespace = ?');
   return {
-    before: (namespace) => new Map(select.all(namespace).map(({ key, value }) => [`${namespace} ${key}`, value])),
+    before: (namespace) =>
+      new Map(select.all(namespace).map(({ key, value }) => [`${namespace} ${key}`, value])),
     remember: (namespace, key, value) => {
       insert.run(namespace, key, value);
     },

@@ -1,6 +1,6 @@
 import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { observedInterface, parseInterfaces, parseOwnRoutes, showOwnRoutes } from './interface.ts';
-import type { Answer, Read } from './run.ts';
+import type { Answer, Read } from './sessions.ts';
 
 /** What is read of a bridge: itself, its ports, the routes of ours that leave by it. */
 export function readsOfBridge({ namespace, interface: name }: BridgeIntent): Read[] {
@@ -22,7 +22,9 @@ export function parseBridge([answer]: readonly (Answer | null)[]): ObservedBridg
     bridgeId: found?.bridgeId ?? null,
     stp: found?.stp ?? false,
     ageingSeconds: found?.ageingSeconds ?? null,
-    ports: parseInterfaces(ports).map(({ name }) => name).toSorted(),
+    ports: parseInterfaces(ports)
+      .map(({ name }) => name)
+      .toSorted(),
     routes: parseOwnRoutes(routes),
   };
 }

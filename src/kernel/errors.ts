@@ -13,7 +13,8 @@ export type Refusal =
  * `refusal`: the kernel won't have it. `assumption`: something is not as the plan took for granted (a device is
  * gone, an address is there already), so that a plan from what is there may succeed. `timeout`: no answer came.
  */
-export type FailureCause = { cause: 'refusal'; refusal: Refusal } | { cause: 'assumption' } | { cause: 'timeout' };
+export type FailureCause =
+  { cause: 'refusal'; refusal: Refusal } | { cause: 'assumption' } | { cause: 'timeout' };
 
 /** A command that failed, or may have: what it did is known only by looking. */
 export class CommandFailed extends Error {
@@ -23,8 +24,14 @@ export class CommandFailed extends Error {
   readonly exitCode: number | null;
   readonly stderr: string;
 
-  constructor(command: string, exitCode: number | null, stderr: string, failure: FailureCause = classify(command, stderr)) {
-    super(`${command}: ${stderr.trim() || `exit code ${String(exitCode)}`}`);
+  constructor(
+    command: string,
+    exitCode: number | null,
+    stderr: string,
+    failure: FailureCause = classify(command, stderr),
+  ) {
+    const said = stderr.trim();
+    super(`${command}: ${said === '' ? `exit code ${String(exitCode)}` : said}`);
     this.command = command;
     this.exitCode = exitCode;
     this.stderr = stderr.trim();
@@ -59,16 +66,32 @@ const rows: Row[] = [
   [/RTNETLINK answers: File exists/, 'foreign-object'],
   [/Device or resource busy/, 'in-use'],
   // It can't be.
-  [/Nexthop has invalid gateway|Nexthop device is not up|No route to host|Network is unreachable|Network is down/, 'unprocessable'],
+  [
+    /Nexthop has invalid gateway|Nexthop device is not up|No route to host|Network is unreachable|Network is down/,
+    'unprocessable',
+  ],
   [/Invalid prefix for given prefix length|Invalid source address|Nexthop has invalid/, 'unprocessable'],
   [/mtu (less than device minimum|greater than device maximum)/, 'unprocessable'],
   [/Bind \/proc\/\d+\/ns\/net .* failed: No such file/, 'unprocessable'],
-  [/Cannot assign requested address|RTNETLINK answers: Invalid argument/, 'unprocessable', /address (add|delete)|route add|link set .* address/],
+  [
+    /Cannot assign requested address|RTNETLINK answers: Invalid argument/,
+    'unprocessable',
+    /address (add|delete)|route add|link set .* address/,
+  ],
   // Limits.
-  [/No space left on device|Exchange full|Cannot allocate memory|Too many open files|No buffer space available/, 'limit-reached'],
+  [
+    /No space left on device|Exchange full|Cannot allocate memory|Too many open files|No buffer space available/,
+    'limit-reached',
+  ],
   // The kernel lacks it.
-  [/Unknown device type|Operation not supported|IPv6 is disabled on this device|Protocol not supported/, 'kernel-unsupported'],
-  [/do you need to insmod|Couldn't load (match|target)|unknown option "--|Extension .* revision .* not supported/, 'kernel-unsupported'],
+  [
+    /Unknown device type|Operation not supported|IPv6 is disabled on this device|Protocol not supported/,
+    'kernel-unsupported',
+  ],
+  [
+    /do you need to insmod|Couldn't load (match|target)|unknown option "--|Extension .* revision .* not supported/,
+    'kernel-unsupported',
+  ],
   [/missing kernel module|Warning: Extension .* is not supported/, 'kernel-unsupported'],
   // Passing, or a matter of rights.
   [/xtables lock|Another app is currently holding/, 'firewall-busy'],

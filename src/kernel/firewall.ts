@@ -35,11 +35,20 @@ export function iptablesCommand(
 }
 
 /** Reads all rules of a namespace with their counters. */
-export async function saveFirewall(processes: Processes, namespace: string, family: Family): Promise<SavedFirewall> {
+export async function saveFirewall(
+  processes: Processes,
+  namespace: string,
+  family: Family,
+): Promise<SavedFirewall> {
   const [file, args] = iptablesCommand(namespace, family, 'save', ['-c']);
   const { stdout, stderr, exitCode, timedOut } = await processes.run(file, args);
   if (exitCode !== 0)
-    throw new CommandFailed([file, ...args].join(' '), exitCode, stderr, timedOut ? { cause: 'timeout' } : undefined);
+    throw new CommandFailed(
+      [file, ...args].join(' '),
+      exitCode,
+      stderr,
+      timedOut ? { cause: 'timeout' } : undefined,
+    );
   return parseSave(stdout);
 }
 
@@ -72,7 +81,8 @@ export function ownFirewall(namespace: string, family: Family, saved: SavedFirew
   const chains = new Map<string, Chain>();
   const rules = new Map<string, Rule>();
   for (const { table, name } of saved.chains)
-    if (isTable(table) && name.startsWith(CHAIN_PREFIX)) chains.set(`${table} ${name}`, { table, name, fixed: [] });
+    if (isTable(table) && name.startsWith(CHAIN_PREFIX))
+      chains.set(`${table} ${name}`, { table, name, fixed: [] });
   for (const { table, chain, spec, comment } of saved.rules) {
     const serves = ownerOf(comment);
     if (serves === null || comment === null || !isTable(table)) continue;

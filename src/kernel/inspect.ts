@@ -7,7 +7,7 @@ import { asObject, parseInterfaces, publicInterface } from './interface.ts';
 import { namespacePath } from './marks.ts';
 import { boundInode, inodeOfProcess } from './namespace.ts';
 import type { Ended, Processes } from './processes.ts';
-import type { Answer, Read } from './run.ts';
+import type { Answer, Read } from './sessions.ts';
 
 /** NAME_MAX of limits.h: no file has a longer name, in bytes. */
 const LONGEST_NAME = 255;

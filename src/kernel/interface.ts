@@ -139,13 +139,20 @@ function statisticsOf(rx: Json, tx: Json): Statistics {
 function bridgeIdText(id: string | null): string | null {
   const [priority, mac] = id?.split('.') ?? [];
   if (priority === undefined || mac === undefined) return null;
-  return `${priority}.${mac.split(':').map((octet) => octet.padStart(2, '0')).join('')}`;
+  return `${priority}.${mac
+    .split(':')
+    .map((octet) => octet.padStart(2, '0'))
+    .join('')}`;
 }
 
 type Json = Record<string, unknown>;
 
 export function asObject(value: unknown): Json | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : null;
+  return isObject(value) ? value : null;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function text(value: unknown): string | null {

@@ -76,7 +76,10 @@ export class IpSession {
     const sysctl = /^sysctl (\S+): cannot be set/m.exec(stderr)?.[1];
     if (sysctl !== undefined) {
       const command = `ip netns exec ${this.#namespace} sysctl -w ${sysctl.replaceAll('/', '.')}`;
-      return new CommandFailed(command, exitCode ?? null, stderr, { cause: 'refusal', refusal: 'unprocessable' });
+      return new CommandFailed(command, exitCode ?? null, stderr, {
+        cause: 'refusal',
+        refusal: 'unprocessable',
+      });
     }
     const prefix = this.#namespace === HOST ? 'ip ' : `ip -n ${this.#namespace} `;
     const failedLine = /Command failed -:(\d+)/.exec(stderr)?.[1];
@@ -84,7 +87,10 @@ export class IpSession {
     const text = stderr.replaceAll(/^Command failed -:\d+$/gm, '').trim();
     const command = `${prefix}${line ?? this.#written.findLast((written) => written !== MARK) ?? '-batch -'}`;
     if (timedOut) return new CommandFailed(command, null, 'no answer in time', { cause: 'timeout' });
-    if (exitCode === undefined) return new CommandFailed(command, null, text || 'ended by a signal', { cause: 'assumption' });
+    if (exitCode === undefined)
+      return new CommandFailed(command, null, text === '' ? 'ended by a signal' : text, {
+        cause: 'assumption',
+      });
     return new CommandFailed(command, exitCode, text);
   }
 }

@@ -1,6 +1,6 @@
 import type { EndIntent, LinkIntent, ObservedEnd, ObservedLink } from '../schemas/link.ts';
 import { observedInterface, parseInterfaces, parseOwnRoutes, showOwnRoutes } from './interface.ts';
-import type { Answer, Read } from './run.ts';
+import type { Answer, Read } from './sessions.ts';
 
 /** What is read of a link: each end in its namespace, with the routes of ours that leave by it. */
 export function readsOfLink(link: LinkIntent): Read[] {

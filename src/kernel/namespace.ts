@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import type { NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
 import { NETNS_DIRECTORY } from './marks.ts';
 import { parseInterfaces, publicInterface } from './interface.ts';
-import type { Answer, Read } from './run.ts';
+import type { Answer, Read } from './sessions.ts';
 
 /** NSFS_MAGIC of statfs(2): what a bound namespace is, and a left-over file or directory is not. */
 const NSFS_MAGIC = 0x6e_73_66_73;
@@ -34,7 +34,8 @@ export function boundInode(name: string): number | null {
 export function inodeOfProcess(pid: number | 'self'): number | null {
   try {
     const link = readlinkSync(`/proc/${pid}/ns/net`);
-    return Number(/^net:\[(\d+)\]$/.exec(link)?.[1] ?? Number.NaN) || null;
+    const inode = /^net:\[(\d+)\]$/.exec(link)?.[1];
+    return inode === undefined ? null : Number(inode);
   } catch {
     // No such process, or one that we may not look into: neither can be adopted.
     return null;

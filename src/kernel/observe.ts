@@ -1,11 +1,17 @@
 import { existsSync } from 'node:fs';
 import { HOST, refText } from '../schemas/common.ts';
 import { ownFirewall, saveFirewall } from './firewall.ts';
-import { parseInterfaces, parseOwnRoutesByDevice, SHOW_OWN_ROUTES, type KernelInterface } from './interface.ts';
+import {
+  parseInterfaces,
+  parseOwnRoutesByDevice,
+  SHOW_OWN_ROUTES,
+  type KernelInterface,
+} from './interface.ts';
 import { DEVICE_GROUP, NETNS_DIRECTORY } from './marks.ts';
 import { boundInode } from './namespace.ts';
 import type { Processes } from './processes.ts';
-import { run, type Answer } from './run.ts';
+import { run } from './run.ts';
+import type { Answer } from './sessions.ts';
 import { emptyState, type Device, type Firewall, type KernelState, type NamespaceState } from './state.ts';
 import type { Route } from '../schemas/interface.ts';
 
@@ -24,7 +30,8 @@ export async function observe(
 ): Promise<KernelState> {
   const state = emptyState();
   for (const { namespaces } of candidates)
-    for (const namespace of namespaces.values()) observeNamespace(state, namespace, identities.get(namespace.name));
+    for (const namespace of namespaces.values())
+      observeNamespace(state, namespace, identities.get(namespace.name));
   const present = (namespace: string): boolean =>
     namespace === HOST || ['made', 'adopted'].includes(state.namespaces.get(namespace)?.origin.type ?? '');
   const names = new Set(candidates.flatMap(namespacesSpokenOf).filter(present));
@@ -41,7 +48,11 @@ export async function observe(
   return state;
 }
 
-function observeNamespace(state: KernelState, candidate: NamespaceState, identity: NamespaceIdentity | undefined): void {
+function observeNamespace(
+  state: KernelState,
+  candidate: NamespaceState,
+  identity: NamespaceIdentity | undefined,
+): void {
   const { name } = candidate;
   const inode = boundInode(name);
   if (identity === undefined) return;
@@ -52,7 +63,10 @@ function observeNamespace(state: KernelState, candidate: NamespaceState, identit
   }
   if ('inode' in identity && identity.inode !== inode) return;
   const { origin } = candidate;
-  state.namespaces.set(name, { ...candidate, origin: origin.type === 'adopted' ? { ...origin, inode } : origin });
+  state.namespaces.set(name, {
+    ...candidate,
+    origin: origin.type === 'adopted' ? { ...origin, inode } : origin,
+  });
 }
 
 function namespacesSpokenOf({ devices, sysctls, firewalls }: KernelState): string[] {
@@ -65,13 +79,20 @@ async function observeInside(
   candidates: readonly KernelState[],
   state: KernelState,
 ): Promise<void> {
-  const sysctls = candidates.flatMap((candidate) => [...candidate.sysctls].filter(([, entry]) => entry.namespace === namespace));
+  const sysctls = candidates.flatMap((candidate) =>
+    [...candidate.sysctls].filter(([, entry]) => entry.namespace === namespace),
+  );
   const keys = [...new Set(sysctls.map(([, { key }]) => key))];
   const lines = [`address show group ${DEVICE_GROUP}`, SHOW_OWN_ROUTES];
-  const { answers, failure } = await run(processes, { steps: [], expected: [], reads: [{ namespace, lines, sysctls: keys }] });
+  const { answers, failure } = await run(processes, {
+    steps: [],
+    expected: [],
+    reads: [{ namespace, lines, sysctls: keys }],
+  });
   if (failure !== null) throw failure;
   const answer: Answer = answers[0] ?? { shown: [], sysctls: {} };
-  for (const [id, entry] of sysctls) state.sysctls.set(id, { ...entry, value: answer.sysctls[entry.key] ?? '' });
+  for (const [id, entry] of sysctls)
+    state.sysctls.set(id, { ...entry, value: answer.sysctls[entry.key] ?? '' });
   const [addresses = [], routes = []] = answer.shown;
   const interfaces = new Map(parseInterfaces(addresses).map((entry) => [entry.name, entry]));
   const routesOf = parseOwnRoutesByDevice(routes);
@@ -79,7 +100,9 @@ async function observeInside(
     for (const device of devices.values()) {
       const found = interfaces.get(device.name);
       if (device.namespace !== namespace || found?.ours !== true || found.type !== device.kind.type) continue;
-      const known = new Set(candidates.flatMap((candidate) => candidate.devices.get(device.key)?.addresses ?? []));
+      const known = new Set(
+        candidates.flatMap((candidate) => candidate.devices.get(device.key)?.addresses ?? []),
+      );
       state.devices.set(device.key, observedDevice(device, found, known, routesOf.get(device.name) ?? []));
     }
 }
@@ -108,12 +131,15 @@ async function observeFirewall(
 ): Promise<Firewall | null> {
   const owners = new Set(
     candidates.flatMap(({ firewalls }) =>
-      [...firewalls.values()].flatMap(({ rules }) => [...rules.values()].map(({ serves }) => refText(serves))),
+      [...firewalls.values()].flatMap(({ rules }) =>
+        [...rules.values()].map(({ serves }) => refText(serves)),
+      ),
     ),
   );
   const own = ownFirewall(namespace, family, await saveFirewall(processes, namespace, family));
-  const rules = [...own.rules].filter(([, { serves, comment }]) => owners.has(refText(serves)) || comment.startsWith('netnsd:chain/'));
+  const rules = [...own.rules].filter(
+    ([, { serves, comment }]) => owners.has(refText(serves)) || comment.startsWith('netnsd:chain/'),
+  );
   if (own.chains.size === 0 && rules.length === 0) return null;
   return { ...own, rules: new Map(rules) };
 }
-

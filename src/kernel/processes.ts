@@ -12,8 +12,15 @@ const options = {
 } as const;
 
 /** A process that is talked to line by line: its output is not collected, what it says of errors is. */
+// oxlint-disable-next-line typescript/promise-function-async -- it is a process first, and a promise of its end
 function startConversation(file: string, args: readonly string[], timeoutMs: number) {
-  return execa(file, [...args], { ...options, env: environment(), stdin: 'pipe', buffer: { stdout: false }, timeout: timeoutMs });
+  return execa(file, [...args], {
+    ...options,
+    env: environment(),
+    stdin: 'pipe',
+    buffer: { stdout: false },
+    timeout: timeoutMs,
+  });
 }
 
 export type Conversation = ReturnType<typeof startConversation>;
@@ -29,7 +36,11 @@ export interface Ended {
 /** Starts processes and counts them: the one place of the program that does. */
 export interface Processes {
   /** Runs to the end, with the given text as standard input. */
-  run: (file: string, args: readonly string[], choices?: { input?: string; timeoutMs?: number }) => Promise<Ended>;
+  run: (
+    file: string,
+    args: readonly string[],
+    choices?: { input?: string; timeoutMs?: number },
+  ) => Promise<Ended>;
   /** Starts a process to talk to. */
   converse: (file: string, args: readonly string[]) => Conversation;
   /** How many were started through this counter. */
@@ -43,7 +54,10 @@ export interface ProcessOptions {
   timeoutMs: number;
 }
 
-export function createProcesses({ timeoutMs }: ProcessOptions, onStart: () => void = () => undefined): Processes {
+export function createProcesses(
+  { timeoutMs }: ProcessOptions,
+  onStart: () => void = () => undefined,
+): Processes {
   let count = 0;
   const start = (): void => {
     count += 1;
@@ -61,7 +75,8 @@ export function createProcesses({ timeoutMs }: ProcessOptions, onStart: () => vo
       });
       return {
         stdout: ended.stdout,
-        stderr: ended.exitCode === undefined && ended.stderr === '' ? (ended.originalMessage ?? '') : ended.stderr,
+        stderr:
+          ended.exitCode === undefined && ended.stderr === '' ? (ended.originalMessage ?? '') : ended.stderr,
         exitCode: ended.exitCode ?? null,
         timedOut: ended.timedOut,
       };

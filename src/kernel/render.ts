@@ -14,6 +14,7 @@ export type Rendered =
 /** The step as its tool takes it; throws if a value could be read as anything but itself. */
 export function render(step: Step): Rendered {
   // The table is complete by its type; the compiler can't see that key and value belong together.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see above
   const renderer = renderers[step.step] as (step: Step) => Rendered;
   return renderer(step);
 }
@@ -28,7 +29,8 @@ export function printCommand(rendered: Rendered): string[] {
       return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
     case 'iptables':
       return rendered.lines.map(
-        (line) => `${inside}${rendered.family === 4 ? 'iptables' : 'ip6tables'} -w -t ${rendered.table} ${asCommand(line)}`,
+        (line) =>
+          `${inside}${rendered.family === 4 ? 'iptables' : 'ip6tables'} -w -t ${rendered.table} ${asCommand(line)}`,
       );
   }
 }
@@ -44,15 +46,54 @@ const renderers: Renderers = {
     ip(step.device.namespace, [
       // One less than asked, then `device.mtu`: only an MTU that was changed counts as the user's choice, and
       // does not follow that of the ports (br_change_mtu in net/bridge/br_device.c).
-      ...['link', 'add', 'name', step.device.name, 'group', DEVICE_GROUP, 'mtu', step.mtu, 'address', step.mac],
-      ...['type', 'bridge', ...bridgeOptions(step)],
+      'link',
+      'add',
+      'name',
+      step.device.name,
+      'group',
+      DEVICE_GROUP,
+      'mtu',
+      step.mtu,
+      'address',
+      step.mac,
+      'type',
+      'bridge',
+      ...bridgeOptions(step),
     ]),
-  'bridge.set': (step) => ip(step.device.namespace, ['link', 'set', 'dev', step.device.name, 'type', 'bridge', ...bridgeOptions(step)]),
+  'bridge.set': (step) =>
+    ip(step.device.namespace, [
+      'link',
+      'set',
+      'dev',
+      step.device.name,
+      'type',
+      'bridge',
+      ...bridgeOptions(step),
+    ]),
   'veth.add': ({ device, mac, mtu, master, peer }) =>
     ip(device.namespace, [
-      ...['link', 'add', 'name', device.name, 'group', DEVICE_GROUP, 'mtu', mtu, 'address', mac],
+      'link',
+      'add',
+      'name',
+      device.name,
+      'group',
+      DEVICE_GROUP,
+      'mtu',
+      mtu,
+      'address',
+      mac,
       ...(master === null ? [] : ['master', master]),
-      ...['type', 'veth', 'peer', 'name', peer.name, 'group', DEVICE_GROUP, 'mtu', peer.mtu, 'address', peer.mac],
+      'type',
+      'veth',
+      'peer',
+      'name',
+      peer.name,
+      'group',
+      DEVICE_GROUP,
+      'mtu',
+      peer.mtu,
+      'address',
+      peer.mac,
       ...(peer.namespace === device.namespace ? [] : ['netns', namespacePath(peer.namespace)]),
     ]),
   'device.delete': ({ device }) => ip(device.namespace, ['link', 'delete', 'dev', device.name]),
@@ -62,15 +103,28 @@ const renderers: Renderers = {
   'device.mac': ({ device, mac }) => setDevice(device, ['address', mac]),
   'device.rename': ({ device, name }) => setDevice(device, ['name', name]),
   'device.move': ({ device, to }) =>
-    setDevice(device, ['netns', namespacePath(to.namespace), ...(to.name === device.name ? [] : ['name', to.name])]),
+    setDevice(device, [
+      'netns',
+      namespacePath(to.namespace),
+      ...(to.name === device.name ? [] : ['name', to.name]),
+    ]),
   'port.attach': ({ device, master }) => setDevice(device, ['master', master]),
   'port.detach': ({ device }) => setDevice(device, ['nomaster']),
   // RFC 4862 duplicate address detection would keep an address from being bound for a second or two.
   'address.add': ({ device, address }) =>
-    ip(device.namespace, ['address', 'add', address, 'dev', device.name, ...(familyOf(address) === 6 ? ['nodad'] : [])]),
-  'address.delete': ({ device, address }) => ip(device.namespace, ['address', 'delete', address, 'dev', device.name]),
+    ip(device.namespace, [
+      'address',
+      'add',
+      address,
+      'dev',
+      device.name,
+      ...(familyOf(address) === 6 ? ['nodad'] : []),
+    ]),
+  'address.delete': ({ device, address }) =>
+    ip(device.namespace, ['address', 'delete', address, 'dev', device.name]),
   'route.add': ({ device, route }) => ip(device.namespace, ['route', 'add', ...routeTokens(device, route)]),
-  'route.delete': ({ device, route }) => ip(device.namespace, ['route', 'delete', ...routeTokens(device, route)]),
+  'route.delete': ({ device, route }) =>
+    ip(device.namespace, ['route', 'delete', ...routeTokens(device, route)]),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
   'chain.set': ({ namespace, family, chain }) =>
     iptables(namespace, family, chain.table, [
@@ -100,10 +154,14 @@ function routeTokens(device: DeviceRef, route: Route): (string | number)[] {
   return [
     isDefault6 ? '::/0' : route.to,
     ...(route.via === null ? [] : ['via', route.via]),
-    ...['dev', device.name],
+    'dev',
+    device.name,
     ...(route.metric === null ? [] : ['metric', route.metric]),
     ...(route.src === null ? [] : ['src', route.src]),
-    ...['table', route.table, 'proto', ROUTE_PROTOCOL],
+    'table',
+    route.table,
+    'proto',
+    ROUTE_PROTOCOL,
   ];
 }
 
@@ -121,8 +179,7 @@ function iptables(namespace: string, family: Family, table: Table, lines: string
  */
 export function token(value: string | number): string {
   const text = String(value);
-  if (!/^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text))
-    throw new UnsafeTokenError(text);
+  if (!/^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text)) throw new UnsafeTokenError(text);
   return text;
 }
 

@@ -1,7 +1,8 @@
+import type { Family } from '../schemas/address.ts';
 import { HOST, refText } from '../schemas/common.ts';
 import { render, type Rendered } from './render.ts';
 import type { DeviceRef } from './state.ts';
-import type { Step } from './step.ts';
+import type { Step, StepName, StepOf } from './step.ts';
 
 /** Steps that one process carries out, in order. */
 export interface Invocation {
@@ -67,67 +68,80 @@ function targetOf(rendered: Rendered): string {
   }
 }
 
-function touchedBy(step: Step): { needs: string[]; changes: string[] } {
-  switch (step.step) {
-    case 'namespace.add':
-    case 'namespace.delete':
-      return { needs: [], changes: [namespace(step.namespace)] };
-    case 'loopback.up':
-      return { needs: [namespace(step.namespace)], changes: [] };
-    case 'sysctl.set':
-      // Forwarding is turned on when the rules that guard it are there, and off before they go.
-      return {
-        needs: [namespace(step.namespace), firewall(step.namespace, 4), firewall(step.namespace, 6)],
-        changes: [`sysctl ${step.namespace}`],
-      };
-    case 'chain.set':
-    case 'chain.delete':
-    case 'rule.add':
-    case 'rule.delete':
-      return {
-        needs: [namespace(step.namespace), `sysctl ${step.namespace}`],
-        changes: [firewall(step.namespace, step.family)],
-      };
-    case 'veth.add':
-      return {
-        needs: [...surroundings(step.device), ...surroundings(step.peer), ...masterOf(step.device, step.master)],
-        changes: [device(step.device), device(step.peer), owner(step)],
-      };
-    case 'device.delete':
-      return {
-        needs: [...surroundings(step.device), ...(step.peer === null ? [] : surroundings(step.peer))],
-        changes: [device(step.device), owner(step), ...(step.peer === null ? [] : [device(step.peer)])],
-      };
-    case 'device.move':
-      return {
-        needs: [...surroundings(step.device), ...surroundings(step.to)],
-        changes: [device(step.device), device(step.to)],
-      };
-    case 'device.rename':
-      return {
-        needs: surroundings(step.device),
-        changes: [device(step.device), device({ ...step.device, name: step.name })],
-      };
-    case 'port.attach':
-      return {
-        needs: [...surroundings(step.device), ...masterOf(step.device, step.master)],
-        changes: [device(step.device)],
-      };
-    case 'bridge.add':
-      return { needs: surroundings(step.device), changes: [device(step.device), owner(step)] };
-    case 'bridge.set':
-    case 'device.up':
-    case 'device.down':
-    case 'device.mtu':
-    case 'device.mac':
-    case 'port.detach':
-    case 'address.add':
-    case 'address.delete':
-    case 'route.add':
-    case 'route.delete':
-      return { needs: surroundings(step.device), changes: [device(step.device)] };
-  }
+interface Touched {
+  needs: string[];
+  changes: string[];
 }
+
+function touchedBy(step: Step): Touched {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table is complete by its type
+  const toucher = touchers[step.step] as (step: Step) => Touched;
+  return toucher(step);
+}
+
+const ofNamespace = (step: { namespace: string }): Touched => ({
+  needs: [],
+  changes: [namespace(step.namespace)],
+});
+
+const ofDevice = (step: { device: DeviceRef }): Touched => ({
+  needs: surroundings(step.device),
+  changes: [device(step.device)],
+});
+
+const ofFirewall = (step: { namespace: string; family: Family }): Touched => ({
+  needs: [namespace(step.namespace), `sysctl ${step.namespace}`],
+  changes: [firewall(step.namespace, step.family)],
+});
+
+const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
+  'namespace.add': ofNamespace,
+  'namespace.delete': ofNamespace,
+  'loopback.up': (step) => ({ needs: [namespace(step.namespace)], changes: [] }),
+  // Forwarding is turned on when the rules that guard it are there, and off before they go.
+  'sysctl.set': (step) => ({
+    needs: [namespace(step.namespace), firewall(step.namespace, 4), firewall(step.namespace, 6)],
+    changes: [`sysctl ${step.namespace}`],
+  }),
+  'chain.set': ofFirewall,
+  'chain.delete': ofFirewall,
+  'rule.add': ofFirewall,
+  'rule.delete': ofFirewall,
+  'bridge.add': (step) => ({
+    needs: surroundings(step.device),
+    changes: [device(step.device), owner(step)],
+  }),
+  'veth.add': (step) => ({
+    needs: [...surroundings(step.device), ...surroundings(step.peer), ...masterOf(step.device, step.master)],
+    changes: [device(step.device), device(step.peer), owner(step)],
+  }),
+  'device.delete': (step) => ({
+    needs: [...surroundings(step.device), ...(step.peer === null ? [] : surroundings(step.peer))],
+    changes: [device(step.device), owner(step), ...(step.peer === null ? [] : [device(step.peer)])],
+  }),
+  'device.move': (step) => ({
+    needs: [...surroundings(step.device), ...surroundings(step.to)],
+    changes: [device(step.device), device(step.to)],
+  }),
+  'device.rename': (step) => ({
+    needs: surroundings(step.device),
+    changes: [device(step.device), device({ ...step.device, name: step.name })],
+  }),
+  'port.attach': (step) => ({
+    needs: [...surroundings(step.device), ...masterOf(step.device, step.master)],
+    changes: [device(step.device)],
+  }),
+  'port.detach': ofDevice,
+  'bridge.set': ofDevice,
+  'device.up': ofDevice,
+  'device.down': ofDevice,
+  'device.mtu': ofDevice,
+  'device.mac': ofDevice,
+  'address.add': ofDevice,
+  'address.delete': ofDevice,
+  'route.add': ofDevice,
+  'route.delete': ofDevice,
+};
 
 /** A device needs its namespace; and rules that guard it are there before it, and go after it. */
 function surroundings({ namespace: name }: DeviceRef): string[] {
@@ -147,7 +161,7 @@ function device(ref: DeviceRef): string {
 }
 
 /** The old devices of a resource go before its new ones come, wherever each is. */
-function owner({ serves }: Step): string {
+function owner({ serves }: Pick<Step, 'serves'>): string {
   return refText(serves);
 }
 

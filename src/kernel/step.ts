@@ -23,7 +23,12 @@ interface StepFields {
   'bridge.add': OnDevice & { mac: string; mtu: number; stp: boolean; ageingSeconds: number };
   'bridge.set': OnDevice & { stp: boolean; ageingSeconds: number };
   /** Makes both ends, each in its own namespace; the bridge, if given, is where `device` is. */
-  'veth.add': OnDevice & { mac: string; mtu: number; master: string | null; peer: DeviceRef & { mac: string; mtu: number } };
+  'veth.add': OnDevice & {
+    mac: string;
+    mtu: number;
+    master: string | null;
+    peer: DeviceRef & { mac: string; mtu: number };
+  };
   'device.delete': OnDevice & { /** The other end, which goes with it. */ peer: DeviceRef | null };
   'device.up': OnDevice;
   'device.down': OnDevice;

@@ -30,8 +30,13 @@ export function differencesOfBridge(
 ): Difference[] {
   const differences = differencesOfInterface('', intent, assigned.mac, observed);
   if (observed.index === null) return differences;
-  if (observed.stp !== intent.stp) differences.push({ path: '/stp', intended: intent.stp, observed: observed.stp });
+  if (observed.stp !== intent.stp)
+    differences.push({ path: '/stp', intended: intent.stp, observed: observed.stp });
   if (observed.ageingSeconds !== intent.ageingSeconds)
-    differences.push({ path: '/ageingSeconds', intended: intent.ageingSeconds, observed: observed.ageingSeconds });
+    differences.push({
+      path: '/ageingSeconds',
+      intended: intent.ageingSeconds,
+      observed: observed.ageingSeconds,
+    });
   return differences;
 }

@@ -26,7 +26,9 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
   for (const [owner, devices] of inOrder) {
     const before = had.get(owner) ?? [];
     const stays = canStay(before, devices);
-    const current = stays ? new Map(before.map((device) => [device.key, device])) : addOf(devices, steps.rest);
+    const current = stays
+      ? new Map(before.map((device) => [device.key, device]))
+      : addOf(devices, steps.rest);
     for (const device of devices) {
       const from = current.get(device.key);
       if (from !== undefined) steps.rest.push(...changesOf(from, device));
@@ -80,7 +82,8 @@ function addOf(devices: readonly Device[], adds: Step[]): Map<string, Device> {
   if (second === undefined) return new Map();
   // Made from the daemon's own namespace if an end is there; each end where it belongs, since moving one costs
   // 19 ms of RCU waits.
-  const [near, far] = !isHost(first.namespace) && isHost(second.namespace) ? [second, first] : [first, second];
+  const [near, far] =
+    !isHost(first.namespace) && isHost(second.namespace) ? [second, first] : [first, second];
   adds.push({
     step: 'veth.add',
     serves: near.serves,
@@ -101,7 +104,15 @@ function addBridge(bridge: Device, options: { stp: boolean; ageingSeconds: numbe
   // follow that of the ports (br_change_mtu in net/bridge/br_device.c).
   const mtu = bridge.mtu > SMALLEST_MTU ? bridge.mtu - 1 : bridge.mtu + 1;
   const { stp, ageingSeconds } = options;
-  adds.push({ step: 'bridge.add', serves: bridge.serves, device: place(bridge), mac: bridge.mac, mtu, stp, ageingSeconds });
+  adds.push({
+    step: 'bridge.add',
+    serves: bridge.serves,
+    device: place(bridge),
+    mac: bridge.mac,
+    mtu,
+    stp,
+    ageingSeconds,
+  });
   return bare(bridge, mtu, null);
 }
 
@@ -130,9 +141,18 @@ function changesOf(have: Device, want: Device): Step[] {
   if (at.up && (!want.up || at.name !== want.name)) {
     // Older kernels rename only what is down; that takes the routes away, and IPv6 addresses too unless
     // keep_addr_on_down says otherwise, so these are taken away on purpose.
-    steps.push(...deleteAddresses(at, at.addresses.filter((address) => familyOf(address) === 6)));
+    steps.push(
+      ...deleteAddresses(
+        at,
+        at.addresses.filter((address) => familyOf(address) === 6),
+      ),
+    );
     steps.push({ step: 'device.down', serves, device: place(at) });
-    Object.assign(at, { up: false, routes: [], addresses: at.addresses.filter((address) => familyOf(address) === 4) });
+    Object.assign(at, {
+      up: false,
+      routes: [],
+      addresses: at.addresses.filter((address) => familyOf(address) === 4),
+    });
   }
   if (at.name !== want.name) {
     steps.push({ step: 'device.rename', serves, device: place(at), name: want.name });
@@ -172,7 +192,9 @@ function addressChanges(at: Device, want: Device): Step[] {
   const removed = removedAddresses(at.addresses, want.addresses);
   const families = new Set<Family>(removed.map(familyOf));
   const wanted = new Set(want.routes.map(routeKey));
-  const going = at.routes.filter((route) => families.has(familyOfRoute(route)) || !wanted.has(routeKey(route)));
+  const going = at.routes.filter(
+    (route) => families.has(familyOfRoute(route)) || !wanted.has(routeKey(route)),
+  );
   const steps: Step[] = inOrderOfNeed(going)
     .toReversed()
     .map((route) => ({ step: 'route.delete', serves: at.serves, device: place(at), route }));
@@ -181,7 +203,8 @@ function addressChanges(at: Device, want: Device): Step[] {
   at.addresses = at.addresses.filter((address) => !removed.includes(address));
   const there = new Set(at.addresses);
   for (const address of want.addresses)
-    if (!there.has(address)) steps.push({ step: 'address.add', serves: at.serves, device: place(at), address });
+    if (!there.has(address))
+      steps.push({ step: 'address.add', serves: at.serves, device: place(at), address });
   return steps;
 }
 
@@ -194,7 +217,9 @@ function removedAddresses(have: readonly string[], want: readonly string[]): str
   const unwanted = have.filter((address) => !wanted.has(address));
   const networks = new Set(unwanted.filter((address) => familyOf(address) === 4).map(networkOf));
   return have
-    .filter((address) => !wanted.has(address) || (familyOf(address) === 4 && networks.has(networkOf(address))))
+    .filter(
+      (address) => !wanted.has(address) || (familyOf(address) === 4 && networks.has(networkOf(address))),
+    )
     .toReversed();
 }
 

@@ -41,7 +41,11 @@ export function baseFirewall(namespace: string, family: Family, serves: Ref): Fi
   chain('filter', CHAINS.guard);
   chain('filter', CHAINS.out);
   const ways = [CHAINS.in, CHAINS.guard, CHAINS.out];
-  chain('filter', CHAINS.forward, ways.map((to) => makeChainRule('filter', CHAINS.forward, '', to).spec));
+  chain(
+    'filter',
+    CHAINS.forward,
+    ways.map((to) => makeChainRule('filter', CHAINS.forward, '', to).spec),
+  );
   chain('nat', CHAINS.dnat);
   chain('nat', CHAINS.snat);
   jump('filter', 'FORWARD', '', CHAINS.forward);
@@ -60,14 +64,20 @@ export interface FirewallSteps {
 }
 
 /** `gone` and `fresh` namespaces take their rules with them and begin without any. */
-export function planFirewalls(have: KernelState, want: KernelState, gone: Set<string>, fresh: Set<string>): FirewallSteps {
+export function planFirewalls(
+  have: KernelState,
+  want: KernelState,
+  gone: Set<string>,
+  fresh: Set<string>,
+): FirewallSteps {
   const steps: FirewallSteps = { adds: [], deletes: [] };
   const keys = new Set([...have.firewalls.keys(), ...want.firewalls.keys()]);
   for (const key of keys) {
     const wanted = want.firewalls.get(key);
     const had = have.firewalls.get(key);
     if (had !== undefined && !gone.has(had.namespace)) steps.deletes.push(...deletesOf(had, wanted));
-    if (wanted !== undefined) steps.adds.push(...addsOf(fresh.has(wanted.namespace) ? undefined : had, wanted));
+    if (wanted !== undefined)
+      steps.adds.push(...addsOf(fresh.has(wanted.namespace) ? undefined : had, wanted));
   }
   return steps;
 }
@@ -81,7 +91,13 @@ function addsOf(had: Firewall | undefined, wanted: Firewall): Step[] {
   );
   const serves = [...wanted.rules.values()].at(-1)?.serves;
   return [
-    ...chains.map(([, chain]): Step => ({ step: 'chain.set', serves: orNamespace(serves, namespace), namespace, family, chain })),
+    ...chains.map(([, chain]): Step => ({
+      step: 'chain.set',
+      serves: orNamespace(serves, namespace),
+      namespace,
+      family,
+      chain,
+    })),
     ...rules.map(([, rule]): Step => ({ step: 'rule.add', serves: rule.serves, namespace, family, rule })),
   ];
 }
@@ -90,7 +106,11 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
   const { namespace, family } = had;
   const unwanted = [...had.chains].filter(([key]) => wanted?.chains.has(key) !== true);
   // A chain that goes, or is written anew, is emptied by that.
-  const emptied = new Set([...had.chains].filter(([key, chain]) => !isSameChain(wanted?.chains.get(key), chain)).map(([key]) => key));
+  const emptied = new Set(
+    [...had.chains]
+      .filter(([key, chain]) => !isSameChain(wanted?.chains.get(key), chain))
+      .map(([key]) => key),
+  );
   const rules = [...had.rules].filter(
     ([key, { table, chain }]) => wanted?.rules.has(key) !== true && !emptied.has(`${table} ${chain}`),
   );
@@ -100,7 +120,13 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
     // Those that jump go before those that are jumped to.
     ...unwanted
       .toSorted(([, a], [, b]) => b.fixed.length - a.fixed.length)
-      .map(([, chain]): Step => ({ step: 'chain.delete', serves: orNamespace(serves, namespace), namespace, family, chain })),
+      .map(([, chain]): Step => ({
+        step: 'chain.delete',
+        serves: orNamespace(serves, namespace),
+        namespace,
+        family,
+        chain,
+      })),
   ];
 }
 

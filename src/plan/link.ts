@@ -1,21 +1,36 @@
-import type { KernelState } from '../kernel/state.ts';
+import type { Device, KernelState } from '../kernel/state.ts';
 import { refText, type Difference, type Ref } from '../schemas/common.ts';
-import type { EndIntent, EndName, LinkAssigned, LinkIntent, ObservedEnd, ObservedLink } from '../schemas/link.ts';
+import type {
+  EndIntent,
+  EndName,
+  LinkAssigned,
+  LinkIntent,
+  ObservedEnd,
+  ObservedLink,
+} from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 
 /** Adds what the two ends of a link are to have to the state. */
-export function compileLink(state: KernelState, { kind, name, intent, assigned }: Placed<'link'>, context: Intent): void {
-  const serves: Ref = { kind, name };
-  compileEnd(state, serves, 'own', intent, assigned.mac, context);
-  compileEnd(state, serves, 'peer', intent.peer, assigned.peerMac, context);
+export function compileLink(state: KernelState, link: Placed<'link'>, context: Intent): void {
+  const { intent, assigned } = link;
+  const own = compileEnd(link, 'own', intent, assigned.mac, context);
+  const peer = compileEnd(link, 'peer', intent.peer, assigned.peerMac, context);
+  state.devices.set(own.key, own);
+  state.devices.set(peer.key, peer);
 }
 
-function compileEnd(state: KernelState, serves: Ref, end: EndName, intent: EndIntent, mac: string, context: Intent): void {
-  const key = endKey(serves, end);
-  state.devices.set(key, {
-    key,
+function compileEnd(
+  { kind, name }: Ref,
+  end: EndName,
+  intent: EndIntent,
+  mac: string,
+  context: Intent,
+): Device {
+  const serves: Ref = { kind, name };
+  return {
+    key: endKey(serves, end),
     serves,
     namespace: intent.namespace,
     name: intent.interface,
@@ -26,7 +41,7 @@ function compileEnd(state: KernelState, serves: Ref, end: EndName, intent: EndIn
     addresses: intent.addresses,
     routes: intent.up ? intent.routes : [],
     kind: { type: 'veth', peer: endKey(serves, end === 'own' ? 'peer' : 'own') },
-  });
+  };
 }
 
 /** The key of the device at one end of a link. */
@@ -47,7 +62,13 @@ export function differencesOfLink(
   ];
 }
 
-function differencesOfEnd(at: string, intent: EndIntent, mac: string, observed: ObservedEnd, master: string | null): Difference[] {
+function differencesOfEnd(
+  at: string,
+  intent: EndIntent,
+  mac: string,
+  observed: ObservedEnd,
+  master: string | null,
+): Difference[] {
   const differences = differencesOfInterface(at, intent, mac, observed);
   if (observed.index !== null && observed.bridge !== master)
     differences.push({ path: `${at}/bridge`, intended: master, observed: observed.bridge });

@@ -6,17 +6,28 @@ import type { Placed } from '../schemas/resource.ts';
 import { isHost, namespaceRef, type Intent } from './intent.ts';
 
 /** Adds what a namespace is to have to the state. */
-export function compileNamespace(state: KernelState, { intent, assigned }: Placed<'namespace'>, context: Intent): void {
+export function compileNamespace(
+  state: KernelState,
+  { intent, assigned }: Placed<'namespace'>,
+  context: Intent,
+): void {
   if (isHost(intent.name)) return;
   const serves = namespaceRef(intent.name);
   state.namespaces.set(intent.name, {
     serves,
     name: intent.name,
-    origin: intent.pid === null ? { type: 'made' } : { type: 'adopted', pid: intent.pid, inode: assigned.inode },
+    origin:
+      intent.pid === null ? { type: 'made' } : { type: 'adopted', pid: intent.pid, inode: assigned.inode },
   });
   for (const [key, value] of Object.entries(intent.sysctls)) {
     const id = `${intent.name} ${key}`;
-    state.sysctls.set(id, { serves, namespace: intent.name, key, value, before: context.sysctlsBefore.get(id) ?? null });
+    state.sysctls.set(id, {
+      serves,
+      namespace: intent.name,
+      key,
+      value,
+      before: context.sysctlsBefore.get(id) ?? null,
+    });
   }
 }
 
@@ -34,7 +45,14 @@ export interface NamespaceSteps {
 }
 
 export function planNamespaces(have: KernelState, want: KernelState): NamespaceSteps {
-  const steps: NamespaceSteps = { deletes: [], replaced: [], adds: [], loopbacks: [], gone: new Set(), fresh: new Set() };
+  const steps: NamespaceSteps = {
+    deletes: [],
+    replaced: [],
+    adds: [],
+    loopbacks: [],
+    gone: new Set(),
+    fresh: new Set(),
+  };
   for (const [name, { serves, origin }] of have.namespaces) {
     if (isSameNamespace(origin, want.namespaces.get(name)?.origin)) continue;
     const list = want.namespaces.has(name) ? steps.replaced : steps.deletes;
@@ -67,11 +85,16 @@ export function differencesOfNamespace(
   assigned: NamespaceAssigned,
   observed: ObservedNamespace,
 ): Difference[] {
-  if (observed.inode !== assigned.inode) return [{ path: '', intended: assigned.inode, observed: observed.inode }];
+  if (observed.inode !== assigned.inode)
+    return [{ path: '', intended: assigned.inode, observed: observed.inode }];
   const differences: Difference[] = [];
   const loopback = observed.interfaces.find(({ type }) => type === 'loopback');
   if (intent.pid === null && loopback?.up !== true)
-    differences.push({ path: '/status/interfaces/lo', intended: 'up', observed: loopback === undefined ? null : 'down' });
+    differences.push({
+      path: '/status/interfaces/lo',
+      intended: 'up',
+      observed: loopback === undefined ? null : 'down',
+    });
   for (const [key, value] of Object.entries(intent.sysctls)) {
     const found = observed.sysctls[key];
     if (found === undefined || words(found) !== words(value))

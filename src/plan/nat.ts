@@ -35,7 +35,10 @@ function rulesOfOutgoing(serves: Ref, nat: MasqueradeIntent | SnatIntent): Rule[
   const accept = (chain: string, match: string): Rule => makeRule(serves, 'filter', chain, match, 'ACCEPT');
   // With bridge-nf-call-iptables on, what stays within a bridge passes FORWARD too.
   const within = accept(CHAINS.in, `${from} ${to}${withinMatch(nat)}`);
-  const out = accept(CHAINS.out, `${from}${nat.outInterface === null && nat.inInterface === null ? leaving : `${byIn}${leaving}`}`);
+  const out = accept(
+    CHAINS.out,
+    `${from}${nat.outInterface === null && nat.inInterface === null ? leaving : `${byIn}${leaving}`}`,
+  );
   if (nat.forward === 'any') return [translate, within, accept(CHAINS.in, `${to}${outside}${byOut}`), out];
   return [
     translate,
@@ -68,8 +71,20 @@ function rulesOfDnat(serves: Ref, nat: DnatIntent): Rule[] {
   const match = `${address}${by}-p ${protocol} -m ${protocol} --dport ${portMatch(published)}`;
   const behind = `-p ${protocol} -m ${protocol}`;
   return [
-    makeRule(serves, 'nat', CHAINS.dnat, match, `DNAT --to-destination ${destination(nat.to.address, published, target)}`),
-    makeRule(serves, 'filter', CHAINS.in, `-d ${host} ${behind} --dport ${portMatch(target)} -m conntrack --ctstate DNAT`, 'ACCEPT'),
+    makeRule(
+      serves,
+      'nat',
+      CHAINS.dnat,
+      match,
+      `DNAT --to-destination ${destination(nat.to.address, published, target)}`,
+    ),
+    makeRule(
+      serves,
+      'filter',
+      CHAINS.in,
+      `-d ${host} ${behind} --dport ${portMatch(target)} -m conntrack --ctstate DNAT`,
+      'ACCEPT',
+    ),
     makeRule(
       serves,
       'filter',

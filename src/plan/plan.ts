@@ -26,7 +26,10 @@ export function compile(intent: Intent): KernelState {
         break;
       case 'nat': {
         const serves: Ref = { kind: 'nat', name: resource.name };
-        compileNat(firewallIn(state, resource.intent.namespace, natFamily(resource.intent), serves), resource.intent);
+        compileNat(
+          firewallIn(state, resource.intent.namespace, natFamily(resource.intent), serves),
+          resource.intent,
+        );
         break;
       }
     }
@@ -83,7 +86,12 @@ interface SysctlSteps {
   setsOfInterfaces: Step[];
 }
 
-function planSysctls(have: KernelState, want: KernelState, gone: Set<string>, fresh: Set<string>): SysctlSteps {
+function planSysctls(
+  have: KernelState,
+  want: KernelState,
+  gone: Set<string>,
+  fresh: Set<string>,
+): SysctlSteps {
   const steps: SysctlSteps = { restores: [], sets: [], setsOfInterfaces: [] };
   for (const [id, { serves, namespace, key, value, before }] of have.sysctls)
     if (!want.sysctls.has(id) && !gone.has(namespace) && before !== null && before !== value)
@@ -113,6 +121,7 @@ export function devicesExpected(have: KernelState, steps: readonly Step[]): Devi
 
 function devicesOf(step: Step): DeviceRef[] {
   if (!('device' in step)) return [];
-  const master = 'master' in step && step.master !== null ? [{ namespace: step.device.namespace, name: step.master }] : [];
+  const master =
+    'master' in step && step.master !== null ? [{ namespace: step.device.namespace, name: step.master }] : [];
   return [step.device, ...master];
 }

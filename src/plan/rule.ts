@@ -14,7 +14,12 @@ export function makeRule(serves: Ref, table: Table, chain: string, match: string
 }
 
 /** A rule that belongs to a chain rather than to a resource: a jump, or one that stands at a chain's start. */
-export function makeChainRule(table: Table, chain: string, match: string, target: string): { spec: string; comment: string } {
+export function makeChainRule(
+  table: Table,
+  chain: string,
+  match: string,
+  target: string,
+): { spec: string; comment: string } {
   const comment = markOf(`chain/${chain}`, `${table} ${chain} ${match} ${target}`);
   return { spec: withComment(match, comment, target), comment };
 }

@@ -33,13 +33,20 @@ export async function access(app: FastifyInstance, { token, entranceOf }: Access
   await app.register(bearerAuth, { keys: new Set([token]), addHook: false, verifyErrorLogLevel: 'info' });
   app.addHook('onRequest', (request, reply, done) => {
     const entrance = entranceOf(request.raw.socket);
-    if (entrance?.transport === 'unix') return done();
-    const refusal = entrance === undefined ? new Problem('forbidden', 'the connection came by no known way') : refuseForeign(request, entrance);
-    if (refusal !== null) return done(refusal);
-    if (request.routeOptions.config.isPublic === true || entrance?.needsToken === false) return done();
+    if (entrance?.transport === 'unix') {
+      done();
+      return;
+    }
+    const refusal =
+      entrance === undefined
+        ? new Problem('forbidden', 'the connection came by no known way')
+        : refuseForeign(request, entrance);
+    const isOpen = request.routeOptions.config.isPublic === true || entrance?.needsToken === false;
     const verify = app.verifyBearerAuth;
-    if (verify === undefined) return done(new Problem('unauthenticated', 'there is no token to compare with'));
-    return verify(request, reply, done);
+    if (refusal !== null) done(refusal);
+    else if (isOpen) done();
+    else if (verify === undefined) done(new Problem('unauthenticated', 'there is no token to compare with'));
+    else verify(request, reply, done);
   });
 }
 
@@ -51,9 +58,15 @@ function refuseForeign(request: FastifyRequest, { hostNames }: Entrance): Proble
   const { host, origin } = request.headers;
   const name = hostNameOf(host ?? '');
   if (name !== 'localhost' && isIP(name) === 0 && !hostNames.includes(name))
-    return new Problem('forbidden', `the Host header says ${JSON.stringify(host ?? '')}; call netnsd by an address or as localhost`);
+    return new Problem(
+      'forbidden',
+      `the Host header says ${JSON.stringify(host ?? '')}; call netnsd by an address or as localhost`,
+    );
   if (origin !== undefined && origin !== `http://${host ?? ''}`)
-    return new Problem('forbidden', `the Origin header says ${JSON.stringify(origin)}; requests from pages of other sites are refused`);
+    return new Problem(
+      'forbidden',
+      `the Origin header says ${JSON.stringify(origin)}; requests from pages of other sites are refused`,
+    );
   return null;
 }
 

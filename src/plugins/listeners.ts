@@ -1,10 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { STATUS_CODES, createServer, type RequestListener, type Server } from 'node:http';
 import { connect, type AddressInfo, type ListenOptions, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
 import type { ListenAddress } from '../schemas/listen.ts';
+import { Problem } from '../services/problem.ts';
 import type { Entrance } from './access.ts';
+import { PROBLEM_TYPE, documentOf } from './problems.ts';
 
 /** An address can't be listened on; `address` is free for whoever wants to find out who holds it. */
 export class ListenError extends Error {
@@ -19,20 +24,27 @@ export class ListenError extends Error {
   }
 }
 
-/** Bounds that keep slow or idle clients from holding sockets for minutes (Node's defaults would). */
-const serverOptions = {
+/** Bounds that keep slow or idle clients from holding sockets for minutes (Node's defaults would); in milliseconds. */
+export const clientBounds = {
   requestTimeout: 60_000,
   headersTimeout: 10_000,
   keepAliveTimeout: 30_000,
   connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 16 * 1024,
-} as const;
+};
+const MAX_HEADER_BYTES = 16 * 1024;
 const MOST_CONNECTIONS = 1_000;
 
 /** The places where netnsd listens: each an HTTP server of its own before one application. */
 export class Listeners {
   readonly #servers: { server: Server; address: ListenAddress }[] = [];
   readonly #entrances = new WeakMap<Socket, Entrance>();
+  readonly #log: Logger;
+  readonly #bounds: typeof clientBounds;
+
+  constructor(log: Logger, bounds: typeof clientBounds = clientBounds) {
+    this.#log = log;
+    this.#bounds = bounds;
+  }
 
   /** How a connection came in. */
   entranceOf(socket: Socket): Entrance | undefined {
@@ -45,11 +57,13 @@ export class Listeners {
    * @throws ListenError
    */
   async listen(address: ListenAddress, needsToken: boolean, handle: RequestListener): Promise<ListenAddress> {
-    const server = createServer(serverOptions, handle);
+    const server = createServer({ ...this.#bounds, maxHeaderSize: MAX_HEADER_BYTES }, handle);
     server.maxConnections = MOST_CONNECTIONS;
-    server.on('clientError', refuseBrokenRequest);
+    server.on('clientError', (error, socket) => refuseBrokenRequest(error, socket, this.#log));
     const hostNames = address.transport === 'tcp' ? [address.host] : [];
-    server.on('connection', (socket) => this.#entrances.set(socket, { transport: address.transport, needsToken, hostNames }));
+    server.on('connection', (socket) =>
+      this.#entrances.set(socket, { transport: address.transport, needsToken, hostNames }),
+    );
     if (address.transport === 'unix') await clearSocket(address);
     await bind(server, address);
     const actual = address.transport === 'tcp' ? { ...address, port: portOf(server.address()) } : address;
@@ -71,7 +85,8 @@ export class Listeners {
 }
 
 async function bind(server: Server, address: ListenAddress): Promise<void> {
-  const options: ListenOptions = address.transport === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+  const options: ListenOptions =
+    address.transport === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
   // The socket is made within `listen`; with a mask there is no moment in which others may write to it.
   const mask = address.transport === 'unix' ? process.umask(0o117) : null;
   try {
@@ -94,7 +109,11 @@ async function clearSocket(address: ListenAddress & { transport: 'unix' }): Prom
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   if (!existsSync(path)) return;
   if (!statSync(path).isSocket())
-    throw new ListenError(address, false, `can't listen on ${path}: there is a file of that name which is no socket; remove it or name another path`);
+    throw new ListenError(
+      address,
+      false,
+      `can't listen on ${path}: there is a file of that name which is no socket; remove it or name another path`,
+    );
   if (await isAnswered(path)) throw new ListenError(address, true, `can't listen on ${path}: it is in use`);
   rmSync(path);
 }
@@ -112,21 +131,32 @@ async function isAnswered(path: string): Promise<boolean> {
   }
 }
 
-/** What is no HTTP never reaches the application; the answer is the same kind of problem. */
-function refuseBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+/** What is no HTTP, or comes too slowly, never reaches the application; the answer is a problem all the same. */
+function refuseBrokenRequest(error: Error & { code?: string }, socket: Duplex, log: Logger): void {
   if (!socket.writable) {
     socket.destroy();
     return;
   }
-  const [status, reason] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? [431, 'Request Header Fields Too Large']
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [408, 'Request Timeout']
-        : [400, 'Bad Request'];
-  const body = JSON.stringify({ type: '/problems/invalid-request', title: reason, status, detail: 'this is no complete HTTP request' });
+  const problem = problemOfParser(error.code);
+  const id = randomUUID();
+  log.info({ requestId: id, code: error.code }, 'refused what is no complete HTTP request');
+  const document = documentOf(problem, { url: '', id });
+  const body = JSON.stringify(document);
+  const { status } = document;
   socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function problemOfParser(code: string | undefined): Problem {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    const detail = `the request line and the headers are larger than ${MAX_HEADER_BYTES / 1024} KiB`;
+    return new Problem('too-large', detail);
+  }
+  const isSlow = code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  return new Problem(
+    'invalid-request',
+    isSlow ? 'the request was not complete in time' : 'this is no HTTP request',
   );
 }
 

@@ -22,7 +22,8 @@ function completeDiscriminator({ discriminator, oneOf }: Json, schemas: Json): v
   const property = String(discriminator['propertyName']);
   discriminator['mapping'] = Object.fromEntries(
     valuesOf(oneOf).flatMap(({ $ref }) => {
-      const value = typeof $ref === 'string' ? valueOf(schemas[$ref.split('/').at(-1) ?? ''], property) : null;
+      const value =
+        typeof $ref === 'string' ? valueOf(schemas[$ref.split('/').at(-1) ?? ''], property) : null;
       return value === null ? [] : [[value, $ref]];
     }),
   );

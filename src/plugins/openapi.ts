@@ -44,7 +44,8 @@ export async function openApi(app: FastifyInstance, { version, shared }: OpenApi
           token: {
             type: 'http',
             scheme: 'bearer',
-            description: 'The content of the file `token` in the state directory. The unix socket needs none.',
+            description:
+              'The content of the file `token` in the state directory. The unix socket needs none.',
           },
         },
       },
@@ -69,7 +70,8 @@ export async function openApi(app: FastifyInstance, { version, shared }: OpenApi
     await docs.register(swaggerUi, {
       routePrefix: '/docs',
       // No inline script runs on the page that holds the token, and no other site may show it in a frame.
-      staticCSP: "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'",
+      staticCSP:
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'self'; frame-ancestors 'none'",
       uiConfig: { persistAuthorization: true, tryItOutEnabled: true },
     });
   });

@@ -3,26 +3,39 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { collectionOf } from '../schemas/common.ts';
 import { problemKinds, type ProblemDocument, type ProblemSlug } from '../schemas/problem.ts';
 import { CommandFailed } from '../kernel/errors.ts';
-import { ChangeRefused } from '../services/engine.ts';
+import { ChangeRefused } from '../services/change.ts';
 import { Problem, problemOfCommand, problemOfStore } from '../services/problem.ts';
 import { describeErrors, invalidRequest, type RequestPart } from './validation.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
 /** Seconds after which waiting may have helped. */
-const RETRY_AFTER: Partial<Record<ProblemSlug, number>> = { 'firewall-busy': 5, timeout: 5, 'shutting-down': 10 };
+const RETRY_AFTER: Partial<Record<ProblemSlug, number>> = {
+  'firewall-busy': 5,
+  timeout: 5,
+  'shutting-down': 10,
+};
 
 /** Turns everything that is thrown into problem details (RFC 9457): the one place where errors become HTTP. */
 export function problems(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
   app.setNotFoundHandler((request, reply) =>
-    sendProblem(new Problem('not-found', `there is no path ${request.url.slice(0, 200)}; /docs lists those there are`), request, reply),
+    sendProblem(
+      new Problem('not-found', `there is no path ${request.url.slice(0, 200)}; /docs lists those there are`),
+      request,
+      reply,
+    ),
   );
 }
 
-export async function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+export async function sendProblem(
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const isRefusal = thrown instanceof ChangeRefused;
-  if (isRefusal && thrown.operation !== null) void reply.header('operation', `/operations/${thrown.operation}`);
+  if (isRefusal && thrown.operation !== null)
+    void reply.header('operation', `/operations/${thrown.operation}`);
   const problem = asProblem(isRefusal ? thrown.problem : thrown, request);
   const { status } = problemKinds[problem.slug];
   if (status === 500) request.log.error({ err: thrown }, 'request failed');
@@ -30,10 +43,16 @@ export async function sendProblem(thrown: unknown, request: FastifyRequest, repl
   if (retryAfter !== undefined) void reply.header('retry-after', String(retryAfter));
   // RFC 6750, section 3.
   if (status === 401) void reply.header('www-authenticate', 'Bearer realm="netnsd"');
-  return reply.code(status).type(PROBLEM_TYPE).send(JSON.stringify(documentOf(problem, request)));
+  return reply
+    .code(status)
+    .type(PROBLEM_TYPE)
+    .send(JSON.stringify(documentOf(problem, request)));
 }
 
-export function documentOf(problem: Problem, { url, id }: Pick<FastifyRequest, 'url' | 'id'>): ProblemDocument {
+export function documentOf(
+  problem: Problem,
+  { url, id }: Pick<FastifyRequest, 'url' | 'id'>,
+): ProblemDocument {
   const { status, title } = problemKinds[problem.slug];
   const { references, ...extras } = problem.extras;
   return {
@@ -46,7 +65,12 @@ export function documentOf(problem: Problem, { url, id }: Pick<FastifyRequest, '
     ...extras,
     ...(references === undefined
       ? {}
-      : { references: references.map((ref) => ({ ...ref, href: `/${collectionOf[ref.kind]}/${encodeURIComponent(ref.name)}` })) }),
+      : {
+          references: references.map((ref) => ({
+            ...ref,
+            href: `/${collectionOf[ref.kind]}/${encodeURIComponent(ref.name)}`,
+          })),
+        }),
   };
 }
 
@@ -54,7 +78,10 @@ function asProblem(thrown: unknown, request: FastifyRequest): Problem {
   const error = problemOfStore(thrown);
   if (error instanceof Problem) return error;
   if (error instanceof CommandFailed) return problemOfCommand(error);
-  return problemOfFastify(error) ?? new Problem('internal-error', `netnsd failed; its log has the details under ${request.id}`);
+  return (
+    problemOfFastify(error) ??
+    new Problem('internal-error', `netnsd failed; its log has the details under ${request.id}`)
+  );
 }
 
 /** What Fastify itself throws, by its codes (Fastify, "Errors"). */
@@ -65,7 +92,11 @@ function problemOfFastify(error: unknown): Problem | null {
     // Our compiler is Ajv, and these are its errors.
     return invalidRequest(describeErrors(error.validation as ErrorObject[], part), part);
   }
-  const slug = bySlug[error.code] ?? (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500 ? 'invalid-request' : undefined);
+  const slug =
+    bySlug[error.code] ??
+    (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500
+      ? 'invalid-request'
+      : undefined);
   return slug === undefined ? null : new Problem(slug, adviceOf[slug] ?? error.message);
 }
 
@@ -90,4 +121,3 @@ function isFastifyError(error: unknown): error is FastifyError {
 function requestPart(context: string | undefined): RequestPart {
   return context === 'querystring' || context === 'params' || context === 'headers' ? context : 'body';
 }
-

@@ -8,10 +8,13 @@ const TOKEN_BYTES = 32;
 export function readToken(stateDir: string): string {
   const path = join(stateDir, 'token');
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  if (!existsSync(path)) writeFileSync(path, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
+  if (!existsSync(path))
+    writeFileSync(path, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
   chmodSync(path, 0o600);
   const token = readFileSync(path, 'utf8').trim();
   if (!/^[A-Za-z0-9._~+/-]{16,}=*$/.test(token))
-    throw new Error(`${path} holds no token (16 or more letters, digits and -._~+/); remove it to have a new one made`);
+    throw new Error(
+      `${path} holds no token (16 or more letters, digits and -._~+/); remove it to have a new one made`,
+    );
   return token;
 }

@@ -65,7 +65,8 @@ export type RequestPart = 'body' | 'querystring' | 'params' | 'headers';
 export function invalidRequest(errors: ProblemError[], part: RequestPart): Problem {
   const [first] = errors;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more, see \`errors\`)` : '';
-  const place = first === undefined || first.pointer === '' ? partNames[part] : `${partNames[part]}: ${first.pointer}`;
+  const place =
+    first === undefined || first.pointer === '' ? partNames[part] : `${partNames[part]}: ${first.pointer}`;
   return new Problem('invalid-request', `${place}: ${first?.message ?? 'does not fit'}${more}`, { errors });
 }
 
@@ -93,13 +94,24 @@ export function describeErrors(found: readonly ErrorObject[], part: RequestPart)
 function isShadow(error: ErrorObject, all: readonly ErrorObject[]): boolean {
   if (error.keyword === 'anyOf' || error.keyword === 'propertyNames') return true;
   const isNull = error.keyword === 'type' && error.params['type'] === 'null';
-  return isNull && all.some((other) => other !== error && other.instancePath === error.instancePath && other.keyword !== 'anyOf');
+  return (
+    isNull &&
+    all.some(
+      (other) => other !== error && other.instancePath === error.instancePath && other.keyword !== 'anyOf',
+    )
+  );
 }
 
 function pointerOf({ instancePath, keyword, params }: ErrorObject): string {
   const named: unknown =
-    keyword === 'required' ? params['missingProperty'] : keyword === 'additionalProperties' ? params['additionalProperty'] : undefined;
-  return typeof named === 'string' ? `${instancePath}/${named.replaceAll('~', '~0').replaceAll('/', '~1')}` : instancePath;
+    keyword === 'required'
+      ? params['missingProperty']
+      : keyword === 'additionalProperties'
+        ? params['additionalProperty']
+        : undefined;
+  return typeof named === 'string'
+    ? `${instancePath}/${named.replaceAll('~', '~0').replaceAll('/', '~1')}`
+    : instancePath;
 }
 
 function messageOf({ keyword, params, data, parentSchema, message }: ErrorObject): string {

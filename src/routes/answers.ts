@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http';
 import type { TSchema } from 'typebox';
 import { ref } from '../schemas/object.ts';
 import { ProblemDocument, problemKinds, type ProblemSlug } from '../schemas/problem.ts';
@@ -6,15 +5,25 @@ import { ProblemDocument, problemKinds, type ProblemSlug } from '../schemas/prob
 /** A response as OpenAPI describes it: a schema, in words, by example. */
 export interface DescribedAnswer {
   description: string;
-  content: Record<string, { schema: TSchema; examples: Record<string, { summary?: string; value: unknown }> }>;
+  content: Record<
+    string,
+    { schema: TSchema; examples: Record<string, { summary?: string; value: unknown }> }
+  >;
   headers?: Record<string, { type: 'string'; description: string }>;
 }
 
-export function answer(schema: TSchema, description: string, example: unknown, headers: readonly HeaderName[] = []): DescribedAnswer {
+export function answer(
+  schema: TSchema,
+  description: string,
+  example: unknown,
+  headers: readonly HeaderName[] = [],
+): DescribedAnswer {
   return {
     description,
     content: { 'application/json': { schema, examples: { example: { value: example } } } },
-    ...(headers.length === 0 ? {} : { headers: Object.fromEntries(headers.map((name) => [name, headerDescriptions[name]])) }),
+    ...(headers.length === 0
+      ? {}
+      : { headers: Object.fromEntries(headers.map((name) => [name, headerDescriptions[name]])) }),
   };
 }
 
@@ -29,7 +38,11 @@ export type HeaderName = keyof typeof headerDescriptions;
 
 /** An answer without a body. */
 export function emptyAnswer(description: string, headers: readonly HeaderName[] = []): object {
-  return { type: 'null', description, headers: Object.fromEntries(headers.map((name) => [name, headerDescriptions[name]])) };
+  return {
+    type: 'null',
+    description,
+    headers: Object.fromEntries(headers.map((name) => [name, headerDescriptions[name]])),
+  };
 }
 
 const EVERYWHERE: readonly ProblemSlug[] = ['unauthenticated', 'forbidden', 'internal-error'];
@@ -41,11 +54,13 @@ export function problemAnswers(...slugs: readonly ProblemSlug[]): Record<number,
     [...byStatus].map(([status, group]) => [
       status,
       {
-        description: group.map((slug) => problemKinds[slug].title).join('; or: ') || (STATUS_CODES[status] ?? ''),
+        description: group.map((slug) => problemKinds[slug].title).join('; or: '),
         content: {
           'application/problem+json': {
             schema: ref(ProblemDocument),
-            examples: Object.fromEntries(group.map((slug) => [slug, { summary: problemKinds[slug].title, value: exampleOf(slug) }])),
+            examples: Object.fromEntries(
+              group.map((slug) => [slug, { summary: problemKinds[slug].title, value: exampleOf(slug) }]),
+            ),
           },
         },
       },
@@ -73,7 +88,13 @@ export const CHANGE_PROBLEMS = [
 ] as const satisfies readonly ProblemSlug[];
 
 /** What a look at the kernel may be refused with. */
-export const READ_PROBLEMS = ['invalid-request', 'not-found', 'kernel-error', 'permission', 'timeout'] as const satisfies readonly ProblemSlug[];
+export const READ_PROBLEMS = [
+  'invalid-request',
+  'not-found',
+  'kernel-error',
+  'permission',
+  'timeout',
+] as const satisfies readonly ProblemSlug[];
 
 function exampleOf(slug: ProblemSlug): object {
   const { title, status } = problemKinds[slug];
@@ -89,7 +110,8 @@ function exampleOf(slug: ProblemSlug): object {
 }
 
 const details: Partial<Record<ProblemSlug, string>> = {
-  'invalid-request': 'the body: /peer/addresses/0: "010.1.0.3/24" is not written canonically; if 8.1.0.3 is meant, write that',
+  'invalid-request':
+    'the body: /peer/addresses/0: "010.1.0.3/24" is not written canonically; if 8.1.0.3 is meant, write that',
   'not-found': 'no link "veth00" is recorded; GET the collection to see what there is',
   'name-conflict': 'link/veth00 is recorded already; choose another name, or PUT to change it',
   'foreign-object':
@@ -100,8 +122,23 @@ const details: Partial<Record<ProblemSlug, string>> = {
 };
 
 const extras: Partial<Record<ProblemSlug, object>> = {
-  'invalid-request': { errors: [{ pointer: '/peer/addresses/0', message: '"010.1.0.3" is not written canonically; if 8.1.0.3 is meant, write that' }] },
+  'invalid-request': {
+    errors: [
+      {
+        pointer: '/peer/addresses/0',
+        message: '"010.1.0.3" is not written canonically; if 8.1.0.3 is meant, write that',
+      },
+    ],
+  },
   'in-use': { references: [{ kind: 'link', name: 'veth00', href: '/links/veth00' }] },
-  'foreign-object': { command: 'ip link add name veth00 group 20851 type veth peer name veth10', exitCode: 2, stderr: 'RTNETLINK answers: File exists' },
-  'kernel-error': { command: 'ip link set dev veth00 up', exitCode: 2, stderr: 'RTNETLINK answers: Invalid argument' },
+  'foreign-object': {
+    command: 'ip link add name veth00 group 20851 type veth peer name veth10',
+    exitCode: 2,
+    stderr: 'RTNETLINK answers: File exists',
+  },
+  'kernel-error': {
+    command: 'ip link set dev veth00 up',
+    exitCode: 2,
+    stderr: 'RTNETLINK answers: Invalid argument',
+  },
 };

@@ -14,7 +14,13 @@ export function bridgeRoutes(
     kind: 'bridge',
     tag: 'bridges',
     noun: 'a bridge',
-    schemas: { resource: Bridge, create: BridgeCreate, put: BridgePut, patch: bridgePatch, name: ResourceName },
+    schemas: {
+      resource: Bridge,
+      create: BridgeCreate,
+      put: BridgePut,
+      patch: bridgePatch,
+      name: ResourceName,
+    },
     filters: ['namespace'],
     examples: bridgeExamples,
     foreign: {

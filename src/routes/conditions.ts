@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox';
 import type { FastifyRequest } from 'fastify';
-import type { Caller } from '../services/engine.ts';
+import type { Caller } from '../services/change.ts';
 import type { Conditions } from '../services/resources.ts';
 
 /** RFC 9110, section 8.8.3: an entity tag, or a list of them. */
@@ -12,11 +12,15 @@ export const ChangeHeaders = Type.Object({
     Type.String({
       pattern: `^(?:\\*|${ENTITY_TAG}(?:\\s*,\\s*${ENTITY_TAG})*)$`,
       maxLength: 1024,
-      description: 'an entity tag such as "3": make the change only if the resource is still at that revision',
+      description:
+        'an entity tag such as "3": make the change only if the resource is still at that revision',
     }),
   ),
   'if-none-match': Type.Optional(
-    Type.String({ pattern: '^\\*$', description: '`*`: make the change only if the resource is not there yet' }),
+    Type.String({
+      pattern: '^\\*$',
+      description: '`*`: make the change only if the resource is not there yet',
+    }),
   ),
 });
 
@@ -37,7 +41,9 @@ export function conditionsOf(headers: Static<typeof ChangeHeaders>): Conditions 
 /** Weak tags never match where bytes count; ours are strong (RFC 9110, section 8.8.3.2). */
 function tagsOf(header: string): string[] | '*' {
   if (header.trim() === '*') return '*';
-  return [...header.matchAll(/(W\/)?("[^"]*")/g)].flatMap(([, weak, tag]) => (weak === undefined && tag !== undefined ? [tag] : []));
+  return [...header.matchAll(/(W\/)?("[^"]*")/g)].flatMap(([, weak, tag]) =>
+    weak === undefined && tag !== undefined ? [tag] : [],
+  );
 }
 
 /** RFC 9110, section 13.1.2: for reads the comparison is weak. */
@@ -51,5 +57,8 @@ export function matchesNone(header: string | undefined, etag: string): boolean {
 export function callerOf(request: FastifyRequest): Caller {
   const address = request.raw.socket.remoteAddress;
   const port = request.raw.socket.remotePort;
-  return { actor: address === undefined ? 'unix socket' : `${address} port ${String(port)}`, requestId: request.id };
+  return {
+    actor: address === undefined ? 'unix socket' : `${address} port ${String(port)}`,
+    requestId: request.id,
+  };
 }

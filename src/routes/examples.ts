@@ -17,7 +17,16 @@ const statistics = {
   txDropped: 0,
 };
 
-const noStatistics = { rxBytes: 0, rxPackets: 0, rxErrors: 0, rxDropped: 0, txBytes: 0, txPackets: 0, txErrors: 0, txDropped: 0 };
+const noStatistics = {
+  rxBytes: 0,
+  rxPackets: 0,
+  rxErrors: 0,
+  rxDropped: 0,
+  txBytes: 0,
+  txPackets: 0,
+  txErrors: 0,
+  txDropped: 0,
+};
 
 export const namespaceExamples = {
   create: { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1' }, labels: { app: 'web' } },
@@ -144,7 +153,13 @@ export const bridgeExamples = {
 };
 
 export const natExamples = {
-  create: { name: 'br00-out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00', outInterface: 'ens33' },
+  create: {
+    name: 'br00-out',
+    type: 'masquerade',
+    source: '10.1.1.0/24',
+    inInterface: 'br00',
+    outInterface: 'ens33',
+  },
   patch: { forward: 'any' },
   resource: {
     name: 'br00-out',
@@ -170,7 +185,9 @@ export const natExamples = {
 };
 
 export const dryRunExample = {
-  commands: ['ip link add name br00 group 20851 mtu 1499 address 6e:8e:92:90:53:3f type bridge stp_state 0 ageing_time 30000'],
+  commands: [
+    'ip link add name br00 group 20851 mtu 1499 address 6e:8e:92:90:53:3f type bridge stp_state 0 ageing_time 30000',
+  ],
   changes: [{ action: 'create', kind: 'bridge', name: 'br00' }],
 };
 

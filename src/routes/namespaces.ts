@@ -1,6 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { NewNamespaceName } from '../schemas/common.ts';
-import { ForeignNamespace, Namespace, NamespaceCreate, NamespacePut, namespacePatch } from '../schemas/namespace.ts';
+import {
+  ForeignNamespace,
+  Namespace,
+  NamespaceCreate,
+  NamespacePut,
+  namespacePatch,
+} from '../schemas/namespace.ts';
 import type { ForeignService } from '../services/foreign.ts';
 import type { ResourceService } from '../services/resources.ts';
 import { registerCollection } from './collection.ts';
@@ -14,7 +20,13 @@ export function namespaceRoutes(
     kind: 'namespace',
     tag: 'namespaces',
     noun: 'a namespace',
-    schemas: { resource: Namespace, create: NamespaceCreate, put: NamespacePut, patch: namespacePatch, name: NewNamespaceName },
+    schemas: {
+      resource: Namespace,
+      create: NamespaceCreate,
+      put: NamespacePut,
+      patch: namespacePatch,
+      name: NewNamespaceName,
+    },
     filters: [],
     examples: namespaceExamples,
     foreign: {

@@ -8,7 +8,10 @@ import { operationExample } from './examples.ts';
 
 const NUMBER = '^[1-9][0-9]{0,14}$';
 
-export function operationRoutes(app: FastifyInstance, { operations }: { operations: OperationService }): void {
+export function operationRoutes(
+  app: FastifyInstance,
+  { operations }: { operations: OperationService },
+): void {
   app.get<{ Querystring: { limit?: number; after?: string } }>(
     '/operations',
     {
@@ -19,7 +22,9 @@ export function operationRoutes(app: FastifyInstance, { operations }: { operatio
         tags: ['operations'],
         querystring: strictObject({
           limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
-          after: Type.Optional(Type.String({ pattern: NUMBER, description: 'the cursor that the page before gave as `next`' })),
+          after: Type.Optional(
+            Type.String({ pattern: NUMBER, description: 'the cursor that the page before gave as `next`' }),
+          ),
         }),
         response: {
           200: answer(
@@ -40,10 +45,15 @@ export function operationRoutes(app: FastifyInstance, { operations }: { operatio
       schema: {
         operationId: 'getOperation',
         summary: 'Read one change that was asked for',
-        description: 'What, when, by whom, how it ended, and each command that ran as a person would type it.',
+        description:
+          'What, when, by whom, how it ended, and each command that ran as a person would type it.',
         tags: ['operations'],
+        querystring: strictObject({}),
         params: strictObject({ id: Type.String({ pattern: NUMBER, description: 'a number' }) }),
-        response: { 200: answer(ref(Operation), 'the operation', operationExample), ...problemAnswers('invalid-request', 'not-found') },
+        response: {
+          200: answer(ref(Operation), 'the operation', operationExample),
+          ...problemAnswers('invalid-request', 'not-found'),
+        },
       },
     },
     async ({ params }) => operations.get(params.id),

@@ -16,11 +16,19 @@ export function problemRoutes(app: FastifyInstance): void {
         summary: 'Read what a problem means',
         tags: ['problems'],
         security: [],
-        params: strictObject({ slug: Type.String({ pattern: '^[a-z-]{1,40}$', description: 'the last part of a problem’s `type`' }) }),
+        querystring: strictObject({}),
+        params: strictObject({
+          slug: Type.String({
+            pattern: '^[a-z-]{1,40}$',
+            description: 'the last part of a problem’s `type`',
+          }),
+        }),
         response: {
           200: {
             description: 'an explanation',
-            content: { 'text/plain': { schema: Type.String(), examples: { example: { value: pageOf('in-use') } } } },
+            content: {
+              'text/plain': { schema: Type.String(), examples: { example: { value: pageOf('in-use') } } },
+            },
           },
           ...problemAnswers('not-found', 'invalid-request'),
         },
@@ -28,7 +36,11 @@ export function problemRoutes(app: FastifyInstance): void {
     },
     async ({ params }, reply) => {
       const slug = problemSlugs.find((known) => known === params.slug);
-      if (slug === undefined) throw new Problem('not-found', `there is no problem ${params.slug}; there are ${problemSlugs.join(', ')}`);
+      if (slug === undefined)
+        throw new Problem(
+          'not-found',
+          `there is no problem ${params.slug}; there are ${problemSlugs.join(', ')}`,
+        );
       return reply.type('text/plain; charset=utf-8').send(pageOf(slug));
     },
   );

@@ -53,7 +53,8 @@ export function explainInterfaceAddress(text: string): string | null {
     const network = ipaddr.IPv4.networkAddressFromCIDR(text).toString();
     const broadcast = ipaddr.IPv4.broadcastAddressFromCIDR(text).toString();
     if (address === network) return `${text} is the address of the network itself; give one of its hosts`;
-    if (address === broadcast) return `${text} is the broadcast address of its network; give one of its hosts`;
+    if (address === broadcast)
+      return `${text} is the broadcast address of its network; give one of its hosts`;
   }
   return null;
 }
@@ -96,7 +97,8 @@ function parseStrictly(text: string): ipaddr.IPv4 | ipaddr.IPv6 | string {
   if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress())
     return `${text} is an IPv4 address written as IPv6; write ${parsed.toIPv4Address().toString()}`;
   const canonicalText = canonical(parsed);
-  if (canonicalText !== text) return `${quote(text)} is not written canonically; if ${canonicalText} is meant, write that`;
+  if (canonicalText !== text)
+    return `${quote(text)} is not written canonically; if ${canonicalText} is meant, write that`;
   return parsed;
 }
 

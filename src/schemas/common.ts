@@ -21,7 +21,8 @@ const NAME = '[A-Za-z0-9][A-Za-z0-9._-]{0,62}';
 
 export const ResourceName = Type.String({
   pattern: `^${NAME}$`,
-  description: '1 to 63 characters: letters, digits, dot, underscore and hyphen, the first a letter or a digit',
+  description:
+    '1 to 63 characters: letters, digits, dot, underscore and hyphen, the first a letter or a digit',
 });
 
 /** A namespace that may be created: any name but that of the daemon's own. */
@@ -39,13 +40,17 @@ export const INTERFACE_NAME = {
 };
 export const InterfaceName = Type.String(INTERFACE_NAME);
 
+/** A regular expression for what stands before the `=` of a label. */
+export const LABEL_KEY = '[A-Za-z0-9][A-Za-z0-9._/-]{0,62}';
+
 export const Labels = Type.Record(
-  Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$' }),
+  Type.String({ pattern: `^${LABEL_KEY}$` }),
   Type.String({ maxLength: 255 }),
   {
     additionalProperties: false,
     maxProperties: 64,
-    description: 'up to 64 keys of the client’s own; a key begins with a letter or digit, then letters, digits, . _ / -',
+    description:
+      'up to 64 keys of the client’s own; a key begins with a letter or digit, then letters, digits, . _ / -',
   },
 );
 export type Labels = Static<typeof Labels>;

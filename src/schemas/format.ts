@@ -26,7 +26,8 @@ function explainPortRange(text: string): string | null {
     return `${JSON.stringify(text.slice(0, 80))} is neither a port such as 8080 nor a range such as 8000-8010`;
   const { first, last } = parsePorts(text);
   if (last > 65_535) return `port ${last} is over 65535`;
-  if (last <= first && text.includes('-')) return `the range ${text} must go from a lower port to a higher one`;
+  if (last <= first && text.includes('-'))
+    return `the range ${text} must go from a lower port to a higher one`;
   return null;
 }
 

@@ -8,11 +8,18 @@ export const Route = strictObject(
     to: formatted('route-destination', '`default` or a network such as 10.2.0.0/16'),
     via: Type.Optional(nullable(formatted('ip-address', 'the gateway; null for what is on the link itself'))),
     metric: Type.Optional(
-      nullable(Type.Integer({ minimum: 0, maximum: 4_294_967_295, description: 'null is the kernel’s default' })),
+      nullable(
+        Type.Integer({ minimum: 0, maximum: 4_294_967_295, description: 'null is the kernel’s default' }),
+      ),
     ),
     src: Type.Optional(nullable(formatted('ip-address', 'the source address to prefer'))),
     table: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 4_294_967_295, default: 254, description: 'the routing table; 254 is main' }),
+      Type.Integer({
+        minimum: 1,
+        maximum: 4_294_967_295,
+        default: 254,
+        description: 'the routing table; 254 is main',
+      }),
     ),
   },
   { $id: 'Route', description: 'a route, as ip-route(8) takes it' },
@@ -43,7 +50,12 @@ export const interfaceFields = {
     }),
   ),
   routes: Type.Optional(
-    Type.Array(ref(Route), { maxItems: 256, uniqueItems: true, default: [], description: 'put there while the interface is up' }),
+    Type.Array(ref(Route), {
+      maxItems: 256,
+      uniqueItems: true,
+      default: [],
+      description: 'put there while the interface is up',
+    }),
   ),
   mtu: Type.Optional(Type.Integer({ minimum: 68, maximum: 65_535, default: 1500, description: 'in bytes' })),
   mac: Type.Optional(nullable(formatted('mac-address', MAC_DESCRIPTION))),
@@ -65,8 +77,12 @@ export const observedInterfaceFields = {
   mac: nullable(Type.String()),
   mtu: nullable(Type.Integer()),
   up: Type.Boolean({ description: 'the administrative state' }),
-  operstate: nullable(Type.String({ description: 'RFC 2863 operational state, as /sys/class/net/*/operstate has it' })),
-  addresses: Type.Array(Type.String(), { description: 'all of them, those of others and link-local ones too' }),
+  operstate: nullable(
+    Type.String({ description: 'RFC 2863 operational state, as /sys/class/net/*/operstate has it' }),
+  ),
+  addresses: Type.Array(Type.String(), {
+    description: 'all of them, those of others and link-local ones too',
+  }),
   statistics: nullable(ref(Statistics)),
 };
 
@@ -74,7 +90,9 @@ export const Interface = strictObject(
   {
     index: Type.Integer(),
     name: Type.String(),
-    type: Type.String({ description: 'loopback, veth, bridge, …: the kernel’s kind, or the link layer’s where it has none' }),
+    type: Type.String({
+      description: 'loopback, veth, bridge, …: the kernel’s kind, or the link layer’s where it has none',
+    }),
     mac: nullable(Type.String()),
     mtu: Type.Integer(),
     up: Type.Boolean(),

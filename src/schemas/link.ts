@@ -13,7 +13,12 @@ import { mergePatchSchema } from './patch.ts';
 const endFields = {
   namespace: Type.Optional(ResourceName),
   bridge: Type.Optional(
-    nullable(Type.String({ ...ResourceName, description: 'a bridge in the namespace of this end, by its resource name' })),
+    nullable(
+      Type.String({
+        ...ResourceName,
+        description: 'a bridge in the namespace of this end, by its resource name',
+      }),
+    ),
   ),
   ...interfaceFields,
 };

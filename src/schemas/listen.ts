@@ -1,2 +1,3 @@
 /** Where netnsd listens. */
-export type ListenAddress = { transport: 'unix'; path: string } | { transport: 'tcp'; host: string; port: number };
+export type ListenAddress =
+  { transport: 'unix'; path: string } | { transport: 'tcp'; host: string; port: number };

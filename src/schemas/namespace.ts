@@ -29,7 +29,10 @@ const fields = {
   labels: Type.Optional(Labels),
 };
 
-export const NamespaceCreate = strictObject({ name: NewNamespaceName, ...fields }, { $id: 'NamespaceCreate' });
+export const NamespaceCreate = strictObject(
+  { name: NewNamespaceName, ...fields },
+  { $id: 'NamespaceCreate' },
+);
 export const NamespacePut = strictObject(
   { name: Type.Optional(NewNamespaceName), ...fields },
   { $id: 'NamespacePut' },

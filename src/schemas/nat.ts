@@ -29,7 +29,9 @@ const outgoing = {
 const target = strictObject(
   {
     address: formatted('ip-address', 'where it goes'),
-    port: Type.Optional(nullable(formatted('port-range', 'one port, or a range as long as `port`; null is the same port'))),
+    port: Type.Optional(
+      nullable(formatted('port-range', 'one port, or a range as long as `port`; null is the same port')),
+    ),
   },
   { $id: 'NatTarget' },
 );
@@ -40,7 +42,9 @@ const perType = {
   dnat: {
     protocol: Type.Enum(['tcp', 'udp', 'sctp']),
     port: formatted('port-range', 'the published port or range'),
-    address: Type.Optional(nullable(formatted('ip-address', 'the published address; null is every local one'))),
+    address: Type.Optional(
+      nullable(formatted('ip-address', 'the published address; null is every local one')),
+    ),
     inInterface: Type.Optional(nullable(InterfaceName)),
     to: ref(target),
   },
@@ -48,9 +52,18 @@ const perType = {
 
 function variants<N extends TProperties>(name: N, suffix: string) {
   return [
-    strictObject({ ...name, type: Type.Literal('masquerade'), ...perType.masquerade, ...common }, { $id: `Masquerade${suffix}` }),
-    strictObject({ ...name, type: Type.Literal('snat'), ...perType.snat, ...common }, { $id: `Snat${suffix}` }),
-    strictObject({ ...name, type: Type.Literal('dnat'), ...perType.dnat, ...common }, { $id: `Dnat${suffix}` }),
+    strictObject(
+      { ...name, type: Type.Literal('masquerade'), ...perType.masquerade, ...common },
+      { $id: `Masquerade${suffix}` },
+    ),
+    strictObject(
+      { ...name, type: Type.Literal('snat'), ...perType.snat, ...common },
+      { $id: `Snat${suffix}` },
+    ),
+    strictObject(
+      { ...name, type: Type.Literal('dnat'), ...perType.dnat, ...common },
+      { $id: `Dnat${suffix}` },
+    ),
   ] as const;
 }
 
@@ -137,7 +150,10 @@ const outgoingAnswer = {
 };
 
 const answers = [
-  strictObject({ type: Type.Literal('masquerade'), ...outgoingAnswer, ...answerFields }, { $id: 'Masquerade' }),
+  strictObject(
+    { type: Type.Literal('masquerade'), ...outgoingAnswer, ...answerFields },
+    { $id: 'Masquerade' },
+  ),
   strictObject(
     { type: Type.Literal('snat'), ...outgoingAnswer, toAddress: Type.String(), ...answerFields },
     { $id: 'Snat' },

@@ -15,6 +15,7 @@ export function nullable<T extends TSchema>(schema: T) {
 
 /** A reference to a shared schema (one that has an `$id`), with the type of its values. */
 export function ref<T extends TSchema>(schema: T): TUnsafe<Static<T>> {
-  if (!('$id' in schema) || typeof schema.$id !== 'string') throw new TypeError('a shared schema needs an $id');
+  if (!('$id' in schema) || typeof schema.$id !== 'string')
+    throw new TypeError('a shared schema needs an $id');
   return Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#` });
 }

@@ -36,7 +36,9 @@ export const Operation = strictObject(
     }),
     problem: nullable(Type.Unknown({ description: 'slug, detail and what else the problem told' })),
     commands: Type.Array(RanCommand),
-    processes: Type.Integer({ description: 'how many processes it took, those of changes that went together included' }),
+    processes: Type.Integer({
+      description: 'how many processes it took, those of changes that went together included',
+    }),
     startedAt: Type.String({ format: 'date-time' }),
     durationMs: nullable(Type.Number({ description: 'in milliseconds, from its arrival to its answer' })),
   },

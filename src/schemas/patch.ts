@@ -9,26 +9,21 @@ type JsonSchema = Record<string, unknown>;
  * @param shared the schemas that references may lead to
  */
 export function mergePatchSchema($id: string, schema: TSchema, shared: readonly TSchema[]): TSchema {
-  return Type.Unsafe({ $id, ...partial(schema as JsonSchema, shared) });
+  return Type.Unsafe({ $id, ...partial(schema, shared) });
 }
 
-function partial(given: JsonSchema, shared: readonly TSchema[]): JsonSchema {
-  const schema = resolve(given, shared);
+function partial(given: unknown, shared: readonly TSchema[]): JsonSchema {
+  const schema = resolve(asSchema(given), shared);
   const variants = schema['oneOf'];
-  if (Array.isArray(variants)) return merged(variants.map((variant) => partial(variant as JsonSchema, shared)));
+  if (Array.isArray(variants)) return merged(variants.map((variant) => partial(variant, shared)));
   const patterns = schema['patternProperties'];
-  if (isSchema(patterns)) {
-    const removable = Object.entries(patterns).map(([key, value]) => [key, nullable(value as JsonSchema)]);
-    return { ...schema, patternProperties: Object.fromEntries(removable) };
-  }
+  if (patterns !== undefined) return { ...schema, patternProperties: mapValues(patterns, nullable) };
   const properties = schema['properties'];
-  if (!isSchema(properties)) return schema;
+  if (properties === undefined) return schema;
   return {
     type: 'object',
     additionalProperties: false,
-    properties: Object.fromEntries(
-      Object.entries(properties).map(([name, property]) => [name, nullable(partial(property as JsonSchema, shared))]),
-    ),
+    properties: mapValues(properties, (property) => nullable(partial(property, shared))),
   };
 }
 
@@ -36,36 +31,49 @@ function partial(given: JsonSchema, shared: readonly TSchema[]): JsonSchema {
 function merged(variants: readonly JsonSchema[]): JsonSchema {
   const properties = new Map<string, JsonSchema[]>();
   for (const variant of variants)
-    for (const [name, property] of Object.entries(isSchema(variant['properties']) ? variant['properties'] : {})) {
+    for (const [name, property] of Object.entries(asSchema(variant['properties']))) {
       const known = properties.get(name) ?? [];
       const text = JSON.stringify(property);
-      if (!known.some((other) => JSON.stringify(other) === text)) known.push(property as JsonSchema);
+      if (!known.some((other) => JSON.stringify(other) === text)) known.push(asSchema(property));
       properties.set(name, known);
     }
+  const anyOf = ([name, forms]: [string, JsonSchema[]]) =>
+    [name, forms.length === 1 ? forms[0] : { anyOf: forms }] as const;
   return {
     type: 'object',
     additionalProperties: false,
-    properties: Object.fromEntries(
-      [...properties].map(([name, forms]) => [name, forms.length === 1 ? forms[0] : { anyOf: forms }]),
-    ),
+    properties: Object.fromEntries([...properties].map(anyOf)),
   };
 }
 
 function nullable(schema: JsonSchema): JsonSchema {
-  const alternatives = schema['anyOf'];
+  const alternatives: unknown = schema['anyOf'];
   if (!Array.isArray(alternatives)) return { anyOf: [schema, { type: 'null' }] };
-  const isNullable = alternatives.some((alternative: JsonSchema) => alternative['type'] === 'null');
-  return isNullable ? schema : { ...schema, anyOf: [...(alternatives as JsonSchema[]), { type: 'null' }] };
+  const isNullable = alternatives.some((alternative) => asSchema(alternative)['type'] === 'null');
+  return isNullable ? schema : { ...schema, anyOf: [...alternatives.map(asSchema), { type: 'null' }] };
 }
 
 function resolve(schema: JsonSchema, shared: readonly TSchema[]): JsonSchema {
   const reference = schema['$ref'];
   if (typeof reference !== 'string') return schema;
-  const found = shared.find((candidate) => '$id' in candidate && `${String(candidate['$id'])}#` === reference);
+  const found = shared.find(
+    (candidate) => '$id' in candidate && `${String(candidate['$id'])}#` === reference,
+  );
   if (found === undefined) throw new TypeError(`no schema ${reference}`);
-  return found as JsonSchema;
+  return asSchema(found);
+}
+
+function mapValues(given: unknown, map: (schema: JsonSchema) => JsonSchema): JsonSchema {
+  return Object.fromEntries(
+    Object.entries(asSchema(given)).map(([key, value]) => [key, map(asSchema(value))]),
+  );
 }
 
 function isSchema(value: unknown): value is JsonSchema {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function asSchema(value: unknown): JsonSchema {
+  if (!isSchema(value)) throw new TypeError(`${JSON.stringify(value)} is no schema`);
+  return value;
 }

@@ -32,7 +32,8 @@ export const problemKinds = {
   'not-found': {
     status: 404,
     title: 'There is no such thing',
-    explanation: 'Nothing of that name is recorded, or there is no such path. `GET` the collection to see what there is.',
+    explanation:
+      'Nothing of that name is recorded, or there is no such path. `GET` the collection to see what there is.',
   },
   'method-not-allowed': {
     status: 405,
@@ -42,7 +43,8 @@ export const problemKinds = {
   'name-conflict': {
     status: 409,
     title: 'The name is taken',
-    explanation: 'A resource of that name is recorded. Choose another name, or `PUT` to change the one that is there.',
+    explanation:
+      'A resource of that name is recorded. Choose another name, or `PUT` to change the one that is there.',
   },
   'foreign-object': {
     status: 409,
@@ -59,12 +61,13 @@ export const problemKinds = {
   'revision-mismatch': {
     status: 412,
     title: 'It has changed since you read it',
-    explanation: 'The ETag in `If-Match` is not that of the resource as it is now. Read it again, and decide again.',
+    explanation:
+      'The ETag in `If-Match` is not that of the resource as it is now. Read it again, and decide again.',
   },
   'too-large': {
     status: 413,
     title: 'The request is too large',
-    explanation: 'A body may have 256 KiB at most.',
+    explanation: 'A body may have 256 KiB at most, the request line and the headers together 16 KiB.',
   },
   'unsupported-media-type': {
     status: 415,
@@ -92,12 +95,14 @@ export const problemKinds = {
   'kernel-unsupported': {
     status: 501,
     title: 'The kernel or a tool lacks a feature',
-    explanation: 'The kernel of this machine, or one of its tools, can’t do what the change needs. `GET /system` lists what it has.',
+    explanation:
+      'The kernel of this machine, or one of its tools, can’t do what the change needs. `GET /system` lists what it has.',
   },
   'firewall-busy': {
     status: 503,
     title: 'Somebody else holds the firewall’s lock',
-    explanation: 'Another program was changing the firewall for more than five seconds. Try again after `Retry-After` seconds.',
+    explanation:
+      'Another program was changing the firewall for more than five seconds. Try again after `Retry-After` seconds.',
   },
   'store-unavailable': {
     status: 503,
@@ -113,7 +118,8 @@ export const problemKinds = {
   timeout: {
     status: 503,
     title: 'A command did not end in time',
-    explanation: 'A command was ended because it took too long, and the change was undone. Try again after `Retry-After` seconds.',
+    explanation:
+      'A command was ended because it took too long, and the change was undone. Try again after `Retry-After` seconds.',
   },
   'shutting-down': {
     status: 503,
@@ -130,10 +136,14 @@ export const problemKinds = {
 
 export type ProblemSlug = keyof typeof problemKinds;
 
-export const problemSlugs = Object.keys(problemKinds).filter((slug): slug is ProblemSlug => slug in problemKinds);
+export const problemSlugs = Object.keys(problemKinds).filter(
+  (slug): slug is ProblemSlug => slug in problemKinds,
+);
 
 const ProblemError = strictObject({
-  pointer: Type.String({ description: 'JSON Pointer (RFC 6901) into the body, or the name of a parameter or header' }),
+  pointer: Type.String({
+    description: 'JSON Pointer (RFC 6901) into the body, or the name of a parameter or header',
+  }),
   message: Type.String(),
 });
 export type ProblemError = Static<typeof ProblemError>;

@@ -9,13 +9,15 @@ import { NETNS_DIRECTORY } from '../kernel/marks.ts';
 import { boundInode } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
 import type { Processes } from '../kernel/processes.ts';
-import { run, type Answer, type Read, type RunOutcome } from '../kernel/run.ts';
+import { run, type RunOutcome } from '../kernel/run.ts';
+import type { Answer, Read } from '../kernel/sessions.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { devicesExpected, plan } from '../plan/plan.ts';
 import { HOST, refText } from '../schemas/common.ts';
 import { forwardingKey } from '../schemas/nat.ts';
 import type { Draft } from './draft.ts';
+import { identify } from './identities.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { lookAt } from './look.ts';
 import type { PlannedChange } from './planned.ts';
@@ -70,25 +72,6 @@ export async function apply(
   }
 }
 
-/** Whose the names of namespaces are, before anything is done. */
-function identify(draft: Draft): Map<string, NamespaceIdentity> {
-  const identities = new Map<string, NamespaceIdentity>();
-  const touched = new Map(draft.touched.map(({ ref, before }) => [refText(ref), before]));
-  const note = (name: string): void => {
-    if (name === HOST || identities.has(name)) return;
-    const known = touched.get(refText({ kind: 'namespace', name }));
-    const recorded = known === undefined ? draft.get('namespace', name) : known;
-    if (recorded !== null && 'inode' in recorded.assigned) identities.set(name, { inode: recorded.assigned.inode });
-    else if (!existsSync(`${NETNS_DIRECTORY}/${name}`)) identities.set(name, { wasFree: true });
-  };
-  for (const { ref, before, after } of draft.touched) {
-    if (ref.kind === 'namespace') note(ref.name);
-    for (const side of [before, after])
-      if (side !== null) for (const to of tiesOf(side).references) if (to.kind === 'namespace') note(to.name);
-  }
-  return identities;
-}
-
 class Attempt {
   readonly #deps: Deps;
   readonly #draft: Draft;
@@ -101,7 +84,13 @@ class Attempt {
   /** False until something may have been changed. */
   #touchedKernel = false;
 
-  constructor(deps: Deps, draft: Draft, planned: PlannedChange, identities: Map<string, NamespaceIdentity>, ran: RunOutcome['ran']) {
+  constructor(
+    deps: Deps,
+    draft: Draft,
+    planned: PlannedChange,
+    identities: Map<string, NamespaceIdentity>,
+    ran: RunOutcome['ran'],
+  ) {
     this.#deps = deps;
     this.#draft = draft;
     this.#planned = planned;
@@ -162,10 +151,14 @@ class Attempt {
     for (const { namespace, key, value } of this.#sysctlsBefore) sysctls.remember(namespace, key, value);
     const answers = this.#answers.values();
     for (const { stored, reads } of this.#reads) {
-      const result = kindOf(stored.kind).result(stored, reads.map(() => answers.next().value ?? null));
+      const result = kindOf(stored.kind).result(
+        stored,
+        reads.map(() => answers.next().value ?? null),
+      );
       resources.put({ ...stored, observed: result.observed, assigned: result.assigned, failure: null });
       if (stored.kind === 'namespace')
-        for (const [key, value] of Object.entries(result.sysctlsBefore ?? {})) sysctls.remember(stored.name, key, value);
+        for (const [key, value] of Object.entries(result.sysctlsBefore ?? {}))
+          sysctls.remember(stored.name, key, value);
     }
     for (const { stored } of this.#reads) resources.addTies(stored, tiesOf(stored));
   }
@@ -211,7 +204,8 @@ class Attempt {
   /** Before netnsd first writes a sysctl, it notes what stood there. */
   async #noteSysctls(want: KernelState): Promise<void> {
     const unknown = [...want.sysctls.values()].filter(
-      ({ before, namespace }) => before === null && (namespace === HOST || this.#planned.have.namespaces.has(namespace)),
+      ({ before, namespace }) =>
+        before === null && (namespace === HOST || this.#planned.have.namespaces.has(namespace)),
     );
     const byNamespace = Map.groupBy(unknown, ({ namespace }) => namespace);
     for (const [namespace, entries] of byNamespace) {
@@ -247,7 +241,10 @@ class Attempt {
     for (const name of this.#planned.have.namespaces.keys()) {
       const identity = this.#identities.get(name);
       if (identity !== undefined && 'inode' in identity && boundInode(name) !== identity.inode)
-        throw new AssumptionFailed(`ip netns list-id name ${name}`, `${name} is not the namespace that netnsd knows`);
+        throw new AssumptionFailed(
+          `ip netns list-id name ${name}`,
+          `${name} is not the namespace that netnsd knows`,
+        );
     }
   }
 
@@ -256,7 +253,10 @@ class Attempt {
     const { have, want } = this.#planned;
     const forwarding = [forwardingKey(4), forwardingKey(6)];
     return [...have.sysctls]
-      .filter(([id, { namespace, key }]) => !want.sysctls.has(id) && (namespace === HOST || !forwarding.includes(key)))
+      .filter(
+        ([id, { namespace, key }]) =>
+          !want.sysctls.has(id) && (namespace === HOST || !forwarding.includes(key)),
+      )
       .map(([, entry]) => entry);
   }
 
@@ -268,7 +268,10 @@ class Attempt {
           if (before !== null) store.resources.putObserved(ref, before.observed, message);
       });
     } catch (error) {
-      log.error({ err: error, resources: this.#draft.touched.map(({ ref }) => refText(ref)) }, 'the store could not be written');
+      log.error(
+        { err: error, resources: this.#draft.touched.map(({ ref }) => refText(ref)) },
+        'the store could not be written',
+      );
     }
   }
 }
@@ -280,5 +283,7 @@ function isNamespaceLimit({ failure, command }: CommandFailed): boolean {
 }
 
 function readHostSysctls(keys: readonly string[]): Record<string, string> {
-  return Object.fromEntries(keys.map((key) => [key, readFileSync(`/proc/sys/${sysctlFile(key)}`, 'utf8').trim()]));
+  return Object.fromEntries(
+    keys.map((key) => [key, readFileSync(`/proc/sys/${sysctlFile(key)}`, 'utf8').trim()]),
+  );
 }

@@ -4,7 +4,14 @@ import { differencesOfBridge } from '../plan/bridge.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
-import { checkClaims, checkReference, chooseMac, claimsOfInterface, completeInterface, completeInterfaceName } from './interface.ts';
+import {
+  checkClaims,
+  checkReference,
+  chooseMac,
+  claimsOfInterface,
+  completeInterface,
+  completeInterfaceName,
+} from './interface.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
@@ -17,7 +24,19 @@ export const bridgeKind: KindService<'bridge'> = {
     const { name, namespace = HOST, stp = false, ageingSeconds = DEFAULT_AGEING_SECONDS, labels = {} } = spec;
     const { addresses, routes, mtu, mac, up } = completeInterface('', spec);
     const interfaceName = completeInterfaceName(spec.interface, name);
-    return { name, interface: interfaceName, namespace, addresses, routes, stp, ageingSeconds, mtu, mac, up, labels };
+    return {
+      name,
+      interface: interfaceName,
+      namespace,
+      addresses,
+      routes,
+      stp,
+      ageingSeconds,
+      mtu,
+      mac,
+      up,
+      labels,
+    };
   },
   check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
@@ -31,8 +50,16 @@ export const bridgeKind: KindService<'bridge'> = {
   look: async (intent, processes) => parseBridge(await lookAt(processes, readsOfBridge(intent))),
   differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
   status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({
-    ...{ index, mac, mtu, up, operstate, addresses, statistics },
-    ...{ bridgeId, stp, ports },
+    index,
+    mac,
+    mtu,
+    up,
+    operstate,
+    addresses,
+    statistics,
+    bridgeId,
+    stp,
+    ports,
   }),
 };
 
@@ -48,5 +75,9 @@ function tiesOfBridge(intent: BridgeIntent): Ties {
 function checkUnused({ name }: Stored<'bridge'>, draft: Draft): void {
   const references = draft.referrers({ kind: 'bridge', name });
   if (references.length > 0)
-    throw new Problem('in-use', `/namespace: a bridge with ports can't change its namespace; detach them first`, { references });
+    throw new Problem(
+      'in-use',
+      `/namespace: a bridge with ports can't change its namespace; detach them first`,
+      { references },
+    );
 }

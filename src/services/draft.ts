@@ -40,7 +40,7 @@ export class Draft {
 
   get<K extends Kind>(kind: K, name: string): Stored<K> | null {
     const touched = this.#touched.get(refText({ kind, name }));
-    // What was put under the key of a kind is of that kind.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what was put under the key of a kind is of it
     return touched === undefined ? this.#resources.get(kind, name) : (touched.after as Stored<K> | null);
   }
 
@@ -54,14 +54,17 @@ export class Draft {
 
   /** Those that name the resource. */
   referrers(to: Ref): Ref[] {
-    const refersNow = ({ references }: Ties): boolean => references.some((ref) => refText(ref) === refText(to));
+    const refersNow = ({ references }: Ties): boolean =>
+      references.some((ref) => refText(ref) === refText(to));
     return this.#overlay(this.#resources.referrers(to), refersNow);
   }
 
   /** Who has what only one may have. */
   claimant(claim: Tie): Ref | null {
     const stored = this.#resources.claimant(claim);
-    return this.#overlay(stored === null ? [] : [stored], ({ claims }) => claims.some(isSame(claim)))[0] ?? null;
+    return (
+      this.#overlay(stored === null ? [] : [stored], ({ claims }) => claims.some(isSame(claim)))[0] ?? null
+    );
   }
 
   /** Those that need it beside one another. */

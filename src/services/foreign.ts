@@ -7,7 +7,7 @@ import { observedInterface, parseInterfaces, type KernelInterface } from '../ker
 import { namespacePath } from '../kernel/marks.ts';
 import { boundNames } from '../kernel/namespace.ts';
 import type { Processes } from '../kernel/processes.ts';
-import type { Read } from '../kernel/run.ts';
+import type { Read } from '../kernel/sessions.ts';
 import type { ForeignBridge } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
 import type { Interface } from '../schemas/interface.ts';

@@ -12,7 +12,7 @@ import {
 import { ping } from '../kernel/ping.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { listProcesses } from '../kernel/process-list.ts';
-import type { Answer, Read } from '../kernel/run.ts';
+import type { Answer, Read } from '../kernel/sessions.ts';
 import { readSockets } from '../kernel/sockets.ts';
 import {
   DEFAULT_PING_COUNT,

@@ -42,14 +42,21 @@ export function completeInterfaceName(given: string | undefined, resource: strin
   );
 }
 
-function completeRoute({ to, via = null, metric = null, src = null, table = DEFAULT_TABLE }: RouteSpec): Route {
+function completeRoute({
+  to,
+  via = null,
+  metric = null,
+  src = null,
+  table = DEFAULT_TABLE,
+}: RouteSpec): Route {
   return { to, via, metric, src, table };
 }
 
 function checkAddresses(at: string, { addresses, mtu }: InterfaceIntent): void {
   const plain = addresses.map((address) => parsePrefix(address).address);
   const repeated = plain.findIndex((address, index) => plain.indexOf(address) !== index);
-  if (repeated !== -1) throw invalidField(`${at}/addresses/${repeated}`, `${String(plain[repeated])} is there twice`);
+  if (repeated !== -1)
+    throw invalidField(`${at}/addresses/${repeated}`, `${String(plain[repeated])} is there twice`);
   if (mtu < SMALLEST_IPV6_MTU && addresses.some((address) => familyOf(address) === 6))
     throw new Problem(
       'unprocessable',
@@ -62,16 +69,26 @@ function checkRoute(at: string, route: Route): void {
   const family = familyOfRoute(route);
   for (const [field, value] of Object.entries({ to: to === 'default' ? null : to, via, src }))
     if (value !== null && familyOf(value) !== family)
-      throw invalidField(`${at}/${field}`, `${value} is not of the family of the rest of the route (IPv${family})`);
+      throw invalidField(
+        `${at}/${field}`,
+        `${value} is not of the family of the rest of the route (IPv${family})`,
+      );
 }
 
 /** The names, addresses and routes that an interface has for itself in its namespace. */
-export function claimsOfInterface(namespace: string, name: string, { addresses, routes }: InterfaceIntent): Tie[] {
+export function claimsOfInterface(
+  namespace: string,
+  name: string,
+  { addresses, routes }: InterfaceIntent,
+): Tie[] {
   const whats = [
     interfaceTie(name),
     ...addresses.map((address) => `address ${parsePrefix(address).address}`),
     // Of two routes with one destination, table and metric the kernel has only one, whatever the gateway.
-    ...routes.map((route) => `route ${routeKey({ ...route, via: null, src: null }).replace(/^./, `${familyOfRoute(route)}`)}`),
+    ...routes.map(
+      (route) =>
+        `route ${routeKey({ ...route, via: null, src: null }).replace(/^./, `${familyOfRoute(route)}`)}`,
+    ),
   ];
   return [...new Set(whats)].map((what) => ({ namespace, what }));
 }
@@ -86,10 +103,15 @@ export function checkClaims(claims: readonly Tie[], owner: Ref, draft: Draft): v
   const seen = new Set<string>();
   for (const claim of claims) {
     const key = `${claim.namespace} ${claim.what}`;
-    if (seen.has(key)) throw new Problem('unprocessable', `${claim.what} in ${claim.namespace} is wanted twice; choose another`);
+    if (seen.has(key))
+      throw new Problem(
+        'unprocessable',
+        `${claim.what} in ${claim.namespace} is wanted twice; choose another`,
+      );
     seen.add(key);
     const other = draft.claimant(claim);
-    if (other !== null && refText(other) !== refText(owner)) throw taken(`${claim.what} in ${claim.namespace}`, other);
+    if (other !== null && refText(other) !== refText(owner))
+      throw taken(`${claim.what} in ${claim.namespace}`, other);
   }
 }
 

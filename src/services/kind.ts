@@ -1,5 +1,5 @@
 import type { Stored, Ties } from '../db/resources.ts';
-import type { Answer, Read } from '../kernel/run.ts';
+import type { Answer, Read } from '../kernel/sessions.ts';
 import type { Processes } from '../kernel/processes.ts';
 import type { BridgeSpec } from '../schemas/bridge.ts';
 import type { Difference, Kind } from '../schemas/common.ts';

@@ -4,7 +4,14 @@ import { differencesOfLink } from '../plan/link.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
-import { checkClaims, checkReference, chooseMac, claimsOfInterface, completeInterface, completeInterfaceName } from './interface.ts';
+import {
+  checkClaims,
+  checkReference,
+  chooseMac,
+  claimsOfInterface,
+  completeInterface,
+  completeInterfaceName,
+} from './interface.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
@@ -62,9 +69,14 @@ function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draf
       'unprocessable',
       `${at}/bridge: ${bridge} is in the namespace ${String(found)}, and this end is in ${namespace}; a port is where its bridge is`,
     );
-  const others = draft.referrers({ kind: 'bridge', name: bridge }).filter((ref) => refText(ref) !== refText(owner));
+  const others = draft
+    .referrers({ kind: 'bridge', name: bridge })
+    .filter((ref) => refText(ref) !== refText(owner));
   if (others.length >= MOST_PORTS)
-    throw new Problem('limit-reached', `${at}/bridge: ${bridge} has ${others.length} ports, and ${MOST_PORTS} is the most`);
+    throw new Problem(
+      'limit-reached',
+      `${at}/bridge: ${bridge} has ${others.length} ports, and ${MOST_PORTS} is the most`,
+    );
 }
 
 function tiesOfLink(intent: LinkIntent): Ties {

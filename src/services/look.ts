@@ -1,5 +1,6 @@
 import type { Processes } from '../kernel/processes.ts';
-import { run, type Answer, type Read } from '../kernel/run.ts';
+import { run } from '../kernel/run.ts';
+import type { Answer, Read } from '../kernel/sessions.ts';
 
 /**
  * Has reads answered outside any plan, one process each. What is not there is no error: its answer is null.

@@ -1,5 +1,12 @@
 import type { Stored } from '../db/resources.ts';
-import { boundInode, inodeOfProcess, namesOfInode, parseNamespace, readBootId, readsOfNamespace } from '../kernel/namespace.ts';
+import {
+  boundInode,
+  inodeOfProcess,
+  namesOfInode,
+  parseNamespace,
+  readBootId,
+  readsOfNamespace,
+} from '../kernel/namespace.ts';
 import { namespacePath } from '../kernel/marks.ts';
 import { differencesOfNamespace } from '../plan/namespace.ts';
 import { HOST } from '../schemas/common.ts';
@@ -56,7 +63,10 @@ function checkAdoption({ name }: NamespaceIntent, pid: number, draft: Draft): nu
   if (inode === null)
     throw new Problem('unprocessable', `/pid: there is no process ${pid} whose namespace could be adopted`);
   if (inode === inodeOfProcess('self'))
-    throw new Problem('unprocessable', `/pid: process ${pid} is in the daemon's own namespace, which is always there as \`${HOST}\``);
+    throw new Problem(
+      'unprocessable',
+      `/pid: process ${pid} is in the daemon's own namespace, which is always there as \`${HOST}\``,
+    );
   const other = namesOfInode(inode).find((bound) => bound !== name && draft.get('namespace', bound) !== null);
   if (other !== undefined)
     throw taken(`the namespace ${inode}, in which process ${pid} is,`, { kind: 'namespace', name: other });
@@ -64,13 +74,25 @@ function checkAdoption({ name }: NamespaceIntent, pid: number, draft: Draft): nu
 }
 
 /** Another namespace under the same name would leave behind all that was made in the one before. */
-function checkStaysSame(before: Stored<'namespace'>, intent: NamespaceIntent, inode: number | null, draft: Draft): void {
-  const isSame = inode === null ? before.intent.pid === null : inode === before.assigned.inode && before.intent.pid !== null;
+function checkStaysSame(
+  before: Stored<'namespace'>,
+  intent: NamespaceIntent,
+  inode: number | null,
+  draft: Draft,
+): void {
+  const isSame =
+    inode === null
+      ? before.intent.pid === null
+      : inode === before.assigned.inode && before.intent.pid !== null;
   const references = draft.referrers({ kind: 'namespace', name: intent.name });
   if (isSame || references.length === 0) return;
-  throw new Problem('in-use', `/pid: ${intent.name} would become another namespace while others refer to it; delete those first`, {
-    references,
-  });
+  throw new Problem(
+    'in-use',
+    `/pid: ${intent.name} would become another namespace while others refer to it; delete those first`,
+    {
+      references,
+    },
+  );
 }
 
 function checkForwarding({ name, sysctls }: NamespaceIntent, draft: Draft): void {
@@ -78,7 +100,8 @@ function checkForwarding({ name, sysctls }: NamespaceIntent, draft: Draft): void
     const key = forwardingKey(family);
     const references = draft.needing({ namespace: name, what: firewallTie(family) });
     if (sysctls[key] === undefined || sysctls[key] === '1' || references.length === 0) continue;
-    throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while nat rules need forwarding there`, { references });
+    throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while nat rules need forwarding there`, {
+      references,
+    });
   }
 }
-

@@ -7,7 +7,15 @@ import { differencesOfNat, rulesOfNat } from '../plan/nat.ts';
 import { familyOf, parsePrefix, type Family } from '../schemas/address.ts';
 import { HOST } from '../schemas/common.ts';
 import { parsePorts } from '../schemas/format.ts';
-import { forwardingKey, natFamily, type DnatIntent, type MasqueradeIntent, type NatIntent, type NatSpec, type SnatIntent } from '../schemas/nat.ts';
+import {
+  forwardingKey,
+  natFamily,
+  type DnatIntent,
+  type MasqueradeIntent,
+  type NatIntent,
+  type NatSpec,
+  type SnatIntent,
+} from '../schemas/nat.ts';
 import { checkClaims, checkReference, interfaceTie } from './interface.ts';
 import type { KindService } from './kind.ts';
 import { Problem, invalidField } from './problem.ts';
@@ -26,9 +34,13 @@ export const natKind: KindService<'nat'> = {
     const key = forwardingKey(natFamily(intent));
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
     if (value !== undefined && value !== '1')
-      throw new Problem('unprocessable', `a nat rule needs forwarding, and ${intent.namespace} asks for ${key} = ${value}; change that first`, {
-        references: [{ kind: 'namespace', name: intent.namespace }],
-      });
+      throw new Problem(
+        'unprocessable',
+        `a nat rule needs forwarding, and ${intent.namespace} asks for ${key} = ${value}; change that first`,
+        {
+          references: [{ kind: 'namespace', name: intent.namespace }],
+        },
+      );
   },
   assign: () => ({}),
   ties: (intent) => tiesOfNat(intent),
@@ -62,11 +74,23 @@ function completeNat(spec: NatSpec): NatIntent {
   const { name, namespace = HOST, labels = {} } = spec;
   if (spec.type === 'dnat') {
     const { type, protocol, port, address = null, inInterface = null, to } = spec;
-    return { name, type, namespace, protocol, port, address, inInterface, to: { address: to.address, port: to.port ?? port }, labels };
+    return {
+      name,
+      type,
+      namespace,
+      protocol,
+      port,
+      address,
+      inInterface,
+      to: { address: to.address, port: to.port ?? port },
+      labels,
+    };
   }
   const { source, inInterface = null, outInterface = null, forward = 'established' } = spec;
   const common = { name, namespace, source, inInterface, outInterface, forward, labels };
-  return spec.type === 'snat' ? { ...common, type: 'snat', toAddress: spec.toAddress } : { ...common, type: 'masquerade' };
+  return spec.type === 'snat'
+    ? { ...common, type: 'snat', toAddress: spec.toAddress }
+    : { ...common, type: 'masquerade' };
 }
 
 function checkOutgoing(nat: MasqueradeIntent | SnatIntent): void {
@@ -76,7 +100,10 @@ function checkOutgoing(nat: MasqueradeIntent | SnatIntent): void {
   if (nat.inInterface !== null && nat.inInterface === nat.outInterface)
     throw invalidField('/outInterface', 'is the same as /inInterface; traffic must leave by another');
   if (nat.forward === 'established' && parsePrefix(nat.source).prefixLength === 0)
-    throw invalidField('/source', `${nat.source} is everything, and \`forward: established\` would drop all that is sent to it; name a network, or use \`any\` or \`none\``);
+    throw invalidField(
+      '/source',
+      `${nat.source} is everything, and \`forward: established\` would drop all that is sent to it; name a network, or use \`any\` or \`none\``,
+    );
 }
 
 function checkDnat({ port, address, to }: DnatIntent): void {
@@ -84,20 +111,29 @@ function checkDnat({ port, address, to }: DnatIntent): void {
   const target = parsePorts(to.port);
   const length = target.last - target.first;
   if (length !== 0 && length !== published.last - published.first)
-    throw invalidField('/to/port', `${to.port} has not as many ports as ${port}; give one port, or a range as long`);
+    throw invalidField(
+      '/to/port',
+      `${to.port} has not as many ports as ${port}; give one port, or a range as long`,
+    );
   if (address !== null && familyOf(address) !== familyOf(to.address))
     throw invalidField('/address', `${address} is not of the family of /to/address`);
 }
 
 function tiesOfNat(intent: NatIntent): Ties {
   const { namespace } = intent;
-  const interfaces = intent.type === 'dnat' ? [intent.inInterface] : [intent.inInterface, intent.outInterface];
+  const interfaces =
+    intent.type === 'dnat' ? [intent.inInterface] : [intent.inInterface, intent.outInterface];
   const family = natFamily(intent);
   return {
     references: [{ kind: 'namespace', name: namespace }],
     claims:
       intent.type === 'dnat'
-        ? [{ namespace, what: `published port ${intent.protocol} ${intent.port} of ${intent.address ?? `any IPv${family} address`} by ${intent.inInterface ?? 'any interface'}` }]
+        ? [
+            {
+              namespace,
+              what: `published port ${intent.protocol} ${intent.port} of ${intent.address ?? `any IPv${family} address`} by ${intent.inInterface ?? 'any interface'}`,
+            },
+          ]
         : [],
     needs: [
       { namespace, what: firewallTie(family) },
@@ -109,4 +145,3 @@ function tiesOfNat(intent: NatIntent): Ties {
 async function readHostSysctl(key: string): Promise<string> {
   return (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
 }
-

@@ -12,7 +12,8 @@ export class OperationService {
 
   get(id: string): Operation {
     const found = this.#operations.get(Number(id));
-    if (found === null) throw new Problem('not-found', `the journal has no operation ${id}; it keeps the newest 10,000`);
+    if (found === null)
+      throw new Problem('not-found', `the journal has no operation ${id}; it keeps the newest 10,000`);
     return asPublic(found);
   }
 
@@ -24,6 +25,32 @@ export class OperationService {
 }
 
 function asPublic(record: OperationRecord): Operation {
-  const { id, action, kind, name, actor, requestId, state, problem, commands, processes, startedAt, durationMs } = record;
-  return { id: String(id), action, kind, name, actor, requestId, state, problem, commands, processes, startedAt, durationMs };
+  const {
+    id,
+    action,
+    kind,
+    name,
+    actor,
+    requestId,
+    state,
+    problem,
+    commands,
+    processes,
+    startedAt,
+    durationMs,
+  } = record;
+  return {
+    id: String(id),
+    action,
+    kind,
+    name,
+    actor,
+    requestId,
+    state,
+    problem,
+    commands,
+    processes,
+    startedAt,
+    durationMs,
+  };
 }

@@ -24,13 +24,17 @@ export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChan
   const shared = {
     otherFirewalls: otherFirewalls(draft, scope),
     sysctlsBefore: new Map(
-      [...scope.values()].flatMap(({ ref }) => (ref.kind === 'namespace' ? [...sysctls.before(ref.name)] : [])),
+      [...scope.values()].flatMap(({ ref }) =>
+        ref.kind === 'namespace' ? [...sysctls.before(ref.name)] : [],
+      ),
     ),
   };
   const side = (which: 'before' | 'after'): Intent => ({
     ...shared,
     resources: new Map(
-      [...scope].flatMap(([key, entry]) => (entry[which] === null ? [] : [[key, placed(entry[which])] as const])),
+      [...scope].flatMap(([key, entry]) =>
+        entry[which] === null ? [] : [[key, placed(entry[which])] as const],
+      ),
     ),
   });
   const have = compile(side('before'));
@@ -54,7 +58,9 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
   const scope = new Map<string, Scoped>(draft.touched.map((touched) => [refText(touched.ref), touched]));
   const open = [...scope.values()];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const references = [next.before, next.after].flatMap((side) => (side === null ? [] : tiesOf(side).references));
+    const references = [next.before, next.after].flatMap((side) =>
+      side === null ? [] : tiesOf(side).references,
+    );
     for (const ref of references) {
       if (scope.has(refText(ref))) continue;
       const resource = draft.get(ref.kind, ref.name);
@@ -80,6 +86,6 @@ function otherFirewalls(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<s
 }
 
 function placed({ kind, name, intent, assigned }: Stored): AnyPlaced {
-  // A stored resource's kind tells the types of its fields; the compiler can't carry that through the object.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the kind tells the types of the other fields
   return { kind, name, intent, assigned } as AnyPlaced;
 }

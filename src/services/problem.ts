@@ -41,7 +41,9 @@ export function unknownReference(pointer: string, ref: Ref): Problem {
 
 /** Something that only one may have is another resource's. */
 export function taken(what: string, owner: Ref): Problem {
-  return new Problem('unprocessable', `${what} is taken by ${refText(owner)}; choose another`, { references: [owner] });
+  return new Problem('unprocessable', `${what} is taken by ${refText(owner)}; choose another`, {
+    references: [owner],
+  });
 }
 
 /** A refusal by the kernel or a tool, as whoever asked is to see it. */
@@ -53,7 +55,12 @@ export function problemOfCommand(failure: CommandFailed): Problem {
   if (failure.failure.cause === 'timeout')
     return new Problem('timeout', `${command} did not end in time, and was undone`, extras, options);
   const slug = failure.failure.cause === 'refusal' ? failure.failure.refusal : 'kernel-error';
-  return new Problem(slug, `${lead[slug] ?? 'the kernel refused'}: \`${command}\` said: ${said}`, extras, options);
+  return new Problem(
+    slug,
+    `${lead[slug] ?? 'the kernel refused'}: \`${command}\` said: ${said}`,
+    extras,
+    options,
+  );
 }
 
 const lead: Partial<Record<ProblemSlug, string>> = {
@@ -69,5 +76,10 @@ const lead: Partial<Record<ProblemSlug, string>> = {
 /** A failure of the store, as whoever asked is to see it; anything else is given back as it is. */
 export function problemOfStore(error: unknown): unknown {
   if (!(error instanceof StoreError)) return error;
-  return new Problem(error.fault === 'full' ? 'limit-reached' : 'store-unavailable', error.message, {}, { cause: error });
+  return new Problem(
+    error.fault === 'full' ? 'limit-reached' : 'store-unavailable',
+    error.message,
+    {},
+    { cause: error },
+  );
 }

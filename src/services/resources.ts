@@ -7,7 +7,8 @@ import type { Processes } from '../kernel/processes.ts';
 import { HOST, refText, type Difference, type Kind, type Ref } from '../schemas/common.ts';
 import type { ObservedOf } from '../schemas/resource.ts';
 import { Draft } from './draft.ts';
-import type { Caller, Change, Done, DryRun, Engine } from './engine.ts';
+import type { Caller, Change, Done, DryRun } from './change.ts';
+import type { Engine } from './engine.ts';
 import { interfaceTie } from './interface.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
@@ -72,11 +73,11 @@ export class ResourceService {
     });
   }
 
-  patching<K extends Kind>(kind: K, name: string, patch: unknown, conditions: Conditions, caller: Caller): Change {
+  patching(kind: Kind, name: string, patch: unknown, conditions: Conditions, caller: Caller): Change {
     return this.#change('patch', kind, name, caller, (draft) => {
       const before = draft.get(kind, name);
-      checkConditions(conditions, before, { kind, name });
       if (before === null) throw notFound({ kind, name });
+      checkConditions(conditions, before, { kind, name });
       const spec = this.#deps.validate(kind, mergePatch(before.intent, patch));
       if (spec.name !== name)
         throw new Problem('invalid-request', `/name: a resource keeps its name; this is ${name}`, {
@@ -89,8 +90,8 @@ export class ResourceService {
   removal(ref: Ref, cascade: boolean, conditions: Conditions, caller: Caller): Change {
     return this.#change('delete', ref.kind, ref.name, caller, (draft) => {
       const before = draft.get(ref.kind, ref.name);
-      checkConditions(conditions, before, ref);
       if (before === null) throw notFound(ref);
+      checkConditions(conditions, before, ref);
       const references = referrersOf(before, draft);
       if (references.length > 0 && !cascade)
         throw new Problem(
@@ -120,7 +121,10 @@ export class ResourceService {
   }
 
   /** Resources in order of name, with what the kernel was last seen to have: no process is started. */
-  list(kind: Kind, { limit, after, labels, namespace, bridge }: ListChoice): { items: PublicResource[]; next: string | null } {
+  list(
+    kind: Kind,
+    { limit, after, labels, namespace, bridge }: ListChoice,
+  ): { items: PublicResource[]; next: string | null } {
     const references: Ref[] = [
       ...(namespace === null ? [] : [{ kind: 'namespace', name: namespace } as const]),
       ...(bridge === null ? [] : [{ kind: 'bridge', name: bridge } as const]),
@@ -136,6 +140,7 @@ export class ResourceService {
 
   /** Whether netnsd has a resource of that name. */
   has(kind: Kind, name: string): boolean {
+    if (kind === 'namespace' && name === HOST) return false;
     return this.#deps.store.resources.get(kind, name) !== null;
   }
 
@@ -145,7 +150,13 @@ export class ResourceService {
     return stored;
   }
 
-  #change<K extends Kind>(action: Change['action'], kind: K, name: string, caller: Caller, prepare: (draft: Draft) => void): Change {
+  #change(
+    action: Change['action'],
+    kind: Kind,
+    name: string,
+    caller: Caller,
+    prepare: (draft: Draft) => void,
+  ): Change {
     return {
       action,
       kind,
@@ -153,7 +164,10 @@ export class ResourceService {
       caller,
       prepare: (draft) => {
         if (kind === 'namespace' && name === HOST)
-          throw new Problem('not-found', `\`${HOST}\` is the reserved name of the daemon's own namespace, which can't be changed`);
+          throw new Problem(
+            'not-found',
+            `\`${HOST}\` is the reserved name of the daemon's own namespace, which can't be changed`,
+          );
         prepare(draft);
       },
     };
@@ -190,7 +204,7 @@ export class ResourceService {
 function stateOf(failure: string | null, differences: Difference[]): object {
   if (failure !== null) return { state: 'failed', message: failure, differences };
   if (differences.length === 0) return { state: 'ready', message: null };
-  const places = differences.map(({ path }) => path || 'the whole of it').join(', ');
+  const places = differences.map(({ path }) => (path === '' ? 'the whole of it' : path)).join(', ');
   return { state: 'drifted', message: `the kernel differs from what was asked in ${places}`, differences };
 }
 
@@ -214,14 +228,25 @@ function layOver<K extends Kind>(draft: Draft, kind: K, spec: SpecOf<K>, before:
   });
 }
 
+/** For what is there, or may be made: what is not found is not found, whatever the conditions (RFC 9110, section 13.2.1). */
 function checkConditions({ ifMatch, mustBeNew }: Conditions, before: Stored | null, ref: Ref): void {
   if (mustBeNew && before !== null)
-    throw new Problem('revision-mismatch', `${refText(ref)} is there already, and If-None-Match: * asks that it is not`);
+    throw new Problem(
+      'revision-mismatch',
+      `${refText(ref)} is there already, and If-None-Match: * asks that it is not`,
+    );
   if (ifMatch === null) return;
-  if (before === null) throw ifMatch === '*' ? notFound(ref) : new Problem('revision-mismatch', `${refText(ref)} is not there, and If-Match asks for a revision of it`);
+  if (before === null)
+    throw new Problem(
+      'revision-mismatch',
+      `${refText(ref)} is not there, and If-Match asks for a revision of it`,
+    );
   const current = etagOf(before.revision);
   if (ifMatch !== '*' && !ifMatch.includes(current))
-    throw new Problem('revision-mismatch', `${refText(ref)} is at revision ${current}, not ${ifMatch.join(', ')}; read it again and decide again`);
+    throw new Problem(
+      'revision-mismatch',
+      `${refText(ref)} is at revision ${current}, not ${ifMatch.join(', ')}; read it again and decide again`,
+    );
 }
 
 /** The entity tag of a revision (RFC 9110, section 8.8.3). */
@@ -245,10 +270,16 @@ function deleteWithReferrers(resource: Stored, draft: Draft): void {
 }
 
 function nameConflict(ref: Ref): Problem {
-  return new Problem('name-conflict', `${refText(ref)} is recorded already; choose another name, or PUT to change it`, { references: [ref] });
+  return new Problem(
+    'name-conflict',
+    `${refText(ref)} is recorded already; choose another name, or PUT to change it`,
+    { references: [ref] },
+  );
 }
 
 export function notFound({ kind, name }: Ref): Problem {
-  return new Problem('not-found', `no ${kind} ${JSON.stringify(name)} is recorded; GET the collection to see what there is`);
+  return new Problem(
+    'not-found',
+    `no ${kind} ${JSON.stringify(name)} is recorded; GET the collection to see what there is`,
+  );
 }
-

@@ -28,12 +28,19 @@ const veth = (more: object = {}, peer: object = {}): object => ({
   type: 'veth',
   addresses: ['10.1.1.2/24'],
   routes: [{ to: '10.77.0.0/16', via: '10.1.1.1' }],
-  peer: { interface: 'veth10', namespace: 'blue', addresses: ['10.1.1.1/24', 'fd00::1/64'], routes: [{ to: 'default', via: '10.1.1.2' }], ...peer },
+  peer: {
+    interface: 'veth10',
+    namespace: 'blue',
+    addresses: ['10.1.1.1/24', 'fd00::1/64'],
+    routes: [{ to: 'default', via: '10.1.1.2' }],
+    ...peer,
+  },
   ...more,
 });
 const link = (more: object = {}, peer: object = {}): [string, object] => ['/links', veth(more, peer)];
 const foreignBlueInterface = 'ip -n blue link add name veth10 type bridge';
-const noIpv6 = (namespace: string): string => `ip netns exec ${namespace} sysctl -qw net.ipv6.conf.default.disable_ipv6=1`;
+const noIpv6 = (namespace: string): string =>
+  `ip netns exec ${namespace} sysctl -qw net.ipv6.conf.default.disable_ipv6=1`;
 
 const failures: Failure[] = [
   {
@@ -54,14 +61,31 @@ const failures: Failure[] = [
   },
   {
     of: 'sysctl.set: a value that the kernel refuses',
-    change: ['post', '/namespaces', { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1', 'net.ipv4.tcp_congestion_control': 'none-such' } }],
+    change: [
+      'post',
+      '/namespaces',
+      {
+        name: 'blue',
+        sysctls: { 'net.ipv4.ip_forward': '1', 'net.ipv4.tcp_congestion_control': 'none-such' },
+      },
+    ],
     answer: [422, 'unprocessable'],
     command: /sysctl -w net\.ipv4\.tcp_congestion_control/,
   },
   {
     of: 'sysctl.set on a namespace that is there',
     recorded: [['/namespaces', { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1' } }]],
-    change: ['patch', '/namespaces/blue', { sysctls: { 'net.ipv4.ip_forward': null, 'net.ipv4.ping_group_range': '0 5', 'net.ipv4.none_such': '1' } }],
+    change: [
+      'patch',
+      '/namespaces/blue',
+      {
+        sysctls: {
+          'net.ipv4.ip_forward': null,
+          'net.ipv4.ping_group_range': '0 5',
+          'net.ipv4.none_such': '1',
+        },
+      },
+    ],
     answer: [422, 'unprocessable'],
     command: /sysctl -w net\.ipv4\.none_such/,
   },
@@ -77,20 +101,32 @@ const failures: Failure[] = [
     of: 'bridge, address.add: no IPv6 there',
     recorded: [blue],
     surprise: [noIpv6('blue')],
-    change: ['post', '/bridges', { name: 'br00', namespace: 'blue', addresses: ['10.1.1.3/24', 'fd00::3/64'] }],
+    change: [
+      'post',
+      '/bridges',
+      { name: 'br00', namespace: 'blue', addresses: ['10.1.1.3/24', 'fd00::3/64'] },
+    ],
     answer: [501, 'kernel-unsupported'],
     command: /ip -n blue address add fd00::3\/64/,
   },
   {
     of: 'bridge, route.add: a gateway that is not reachable',
-    change: ['post', '/bridges', { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '192.168.99.1' }] }],
+    change: [
+      'post',
+      '/bridges',
+      { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '192.168.99.1' }] },
+    ],
     answer: [422, 'unprocessable'],
     command: /ip route add 10\.9\.0\.0\/16 via 192\.168\.99\.1/,
   },
   {
     of: 'bridge, route.add: the route is somebody else’s',
     foreign: ['ip route add 10.9.0.0/16 via 198.51.100.1'],
-    change: ['post', '/bridges', { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '10.1.1.9' }] }],
+    change: [
+      'post',
+      '/bridges',
+      { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '10.1.1.9' }] },
+    ],
     answer: [409, 'foreign-object'],
     command: /ip route add 10\.9\.0\.0\/16/,
     tidy: ['ip route delete 10.9.0.0/16'],
@@ -155,7 +191,12 @@ const failures: Failure[] = [
   {
     of: 'link, route.add at the other end: the default route is somebody else’s',
     recorded: [blue],
-    surprise: ['ip -n blue link add name other type bridge', 'ip -n blue link set other up', 'ip -n blue addr add 10.50.0.1/24 dev other', 'ip -n blue route add default via 10.50.0.9'],
+    surprise: [
+      'ip -n blue link add name other type bridge',
+      'ip -n blue link set other up',
+      'ip -n blue addr add 10.50.0.1/24 dev other',
+      'ip -n blue route add default via 10.50.0.9',
+    ],
     change: ['post', ...link()],
     answer: [409, 'foreign-object'],
     command: /ip -n blue route add default/,
@@ -171,7 +212,12 @@ const failures: Failure[] = [
   {
     of: 'route.add after device.move: the route is somebody else’s in the other namespace',
     recorded: [blue, red, link()],
-    surprise: ['ip -n red link add name other type bridge', 'ip -n red link set other up', 'ip -n red addr add 10.50.0.1/24 dev other', 'ip -n red route add default via 10.50.0.9'],
+    surprise: [
+      'ip -n red link add name other type bridge',
+      'ip -n red link set other up',
+      'ip -n red addr add 10.50.0.1/24 dev other',
+      'ip -n red route add default via 10.50.0.9',
+    ],
     change: ['patch', '/links/veth00', { peer: { namespace: 'red' } }],
     answer: [409, 'foreign-object'],
     command: /ip -n red route add default/,
@@ -180,7 +226,11 @@ const failures: Failure[] = [
     of: 'device.rename: the new name is taken',
     foreign: ['ip link add name other type bridge'],
     recorded: [blue, link()],
-    change: ['patch', '/links/veth00', { interface: 'other', mtu: 1400, addresses: ['10.1.1.2/24', '10.1.1.9/24'] }],
+    change: [
+      'patch',
+      '/links/veth00',
+      { interface: 'other', mtu: 1400, addresses: ['10.1.1.2/24', '10.1.1.9/24'] },
+    ],
     answer: [409, 'foreign-object'],
     command: /ip link set dev veth00 name other/,
     tidy: ['ip link delete other'],
@@ -188,7 +238,11 @@ const failures: Failure[] = [
   {
     of: 'address.delete and route.add: the gateway is lost with the address',
     recorded: [blue, link()],
-    change: ['patch', '/links/veth00', { peer: { addresses: ['10.8.8.1/24'], mtu: 1400, mac: '02:00:00:00:00:77' } }],
+    change: [
+      'patch',
+      '/links/veth00',
+      { peer: { addresses: ['10.8.8.1/24'], mtu: 1400, mac: '02:00:00:00:00:77' } },
+    ],
     answer: [422, 'unprocessable'],
     command: /ip -n blue route add default via 10\.1\.1\.2/,
   },
@@ -202,28 +256,34 @@ const failures: Failure[] = [
 ];
 
 describe('a change that fails at a step', () => {
-  it.each(failures)('leaves nothing of itself: $of', async ({ foreign = [], recorded = [], surprise = [], change, answer, command, tidy = [] }) => {
-    for (const line of foreign) await shell(line);
-    const { request } = await startDaemon();
-    onTestFinished(async () => {
-      for (const line of tidy) await shell(line);
-    });
-    for (const [path, body] of recorded) expect((await request.post(path).send(body)).status).toBe(201);
-    for (const line of surprise) await shell(line);
-    const before = await kernelState();
-    const storedBefore = await everything(request);
+  it.each(failures)(
+    'leaves nothing of itself: $of',
+    async ({ foreign = [], recorded = [], surprise = [], change, answer, command, tidy = [] }) => {
+      for (const line of foreign) await shell(line);
+      const { request } = await startDaemon();
+      onTestFinished(async () => {
+        for (const line of tidy) await shell(line);
+      });
+      for (const [path, body] of recorded) expect((await request.post(path).send(body)).status).toBe(201);
+      for (const line of surprise) await shell(line);
+      const before = await kernelState();
+      const storedBefore = await everything(request);
 
-    const [method, path, body] = change;
-    const refused = await request[method](path).send(body);
+      const [method, path, body] = change;
+      const refused = await request[method](path).send(body);
 
-    expect({ status: refused.status, type: refused.body.type, detail: refused.body.detail }).toMatchObject({ status: answer[0], type: `/problems/${answer[1]}` });
-    expect(refused.body.command ?? '').toMatch(command);
-    if (command.source !== '^$') expect(refused.body.stderr).not.toBe('');
-    expect(kernelDifferences(before, await kernelState())).toEqual([]);
-    expect(await everything(request)).toEqual(storedBefore);
-    const { body: operation } = await request.get(refused.headers['operation'] ?? '');
-    expect(operation.state).toMatch(/^(failed|refused)$/);
-  });
+      expect({ status: refused.status, type: refused.body.type, detail: refused.body.detail }).toMatchObject({
+        status: answer[0],
+        type: `/problems/${answer[1]}`,
+      });
+      expect(refused.body.command ?? '').toMatch(command);
+      if (command.source !== '^$') expect(refused.body.stderr).not.toBe('');
+      expect(kernelDifferences(before, await kernelState())).toEqual([]);
+      expect(await everything(request)).toEqual(storedBefore);
+      const { body: operation } = await request.get(refused.headers['operation'] ?? '');
+      expect(operation.state).toMatch(/^(failed|refused)$/);
+    },
+  );
 
   it('leaves nothing of itself: rules, at every message that iptables-restore sends to the kernel', async () => {
     const { request } = await startDaemon();
@@ -231,7 +291,10 @@ describe('a change that fails at a step', () => {
     const statuses = new Set<number>();
     for (let message = 1; message <= 40; message++) {
       const before = await kernelState();
-      const restore = wrapTool('iptables-restore', `strace -f -o /dev/null -e trace=sendmsg,sendto -e inject=sendmsg,sendto:error=EINVAL:when=${message}`);
+      const restore = wrapTool(
+        'iptables-restore',
+        `strace -f -o /dev/null -e trace=sendmsg,sendto -e inject=sendmsg,sendto:error=EINVAL:when=${message}`,
+      );
       const answer = await request.post('/nat').send(nat);
       restore();
       statuses.add(answer.status);
@@ -244,7 +307,7 @@ describe('a change that fails at a step', () => {
       expect((await request.get('/nat')).body.items).toEqual([]);
     }
     // It failed at some messages, and the loop ended because there were no more.
-    expect([...statuses].toSorted()).toEqual([201, 500]);
+    expect([...statuses].toSorted((a, b) => a - b)).toEqual([201, 500]);
   });
 
   it('leaves nothing of itself: forwarding can’t be turned on', async () => {
@@ -253,23 +316,37 @@ describe('a change that fails at a step', () => {
     onTestFinished(async () => void (await run('umount', '/proc/sys/net/ipv4')));
     await run('mount', '-o', 'remount,bind,ro', '/proc/sys/net/ipv4');
     const before = await kernelState();
-    const refused = await request.post('/nat').send({ name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00' });
+    const refused = await request
+      .post('/nat')
+      .send({ name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00' });
     expect(refused.status).toBe(503);
-    expect(refused.body).toMatchObject({ type: '/problems/permission', command: 'sysctl -w net.ipv4.ip_forward=1' });
+    expect(refused.body).toMatchObject({
+      type: '/problems/permission',
+      command: 'sysctl -w net.ipv4.ip_forward=1',
+    });
     expect(kernelDifferences(before, await kernelState())).toEqual([]);
   });
 
   it('leaves nothing of itself: a bridge has all the ports that the kernel allows', async () => {
     const { request } = await startDaemon();
     await request.post('/bridges').send({ name: 'br00' });
-    const pairs = Array.from({ length: 512 }, (_, n) => `link add name fa${n} master br00 group 77 type veth peer name fb${n} group 77\n${n < 511 ? `link set fb${n} master br00\n` : ''}`);
+    const pairs = Array.from(
+      { length: 512 },
+      (_, n) =>
+        `link add name fa${n} master br00 group 77 type veth peer name fb${n} group 77\n${n < 511 ? `link set fb${n} master br00\n` : ''}`,
+    );
     await run('sh', '-c', `printf '%s' "${pairs.join('')}" | ip -batch -`);
     const before = await kernelState();
-    const refused = await request.post('/links').send({ name: 'v', type: 'veth', bridge: 'br00', peer: { interface: 'w' } });
+    const refused = await request
+      .post('/links')
+      .send({ name: 'v', type: 'veth', bridge: 'br00', peer: { interface: 'w' } });
     const after = await kernelState();
     await run('ip', 'link', 'delete', 'group', '77');
     expect(refused.status).toBe(507);
-    expect(refused.body).toMatchObject({ type: '/problems/limit-reached', stderr: 'RTNETLINK answers: Exchange full' });
+    expect(refused.body).toMatchObject({
+      type: '/problems/limit-reached',
+      stderr: 'RTNETLINK answers: Exchange full',
+    });
     expect(kernelDifferences(before, after)).toEqual([]);
   });
 });
@@ -279,8 +356,12 @@ async function shell(line: string): Promise<void> {
 }
 
 async function everything(request: Daemon['request']): Promise<unknown> {
-  const collections = await Promise.all(['namespaces', 'bridges', 'links', 'nat'].map((name) => request.get(`/${name}`)));
-  return collections.map(({ body }) => (body.items as { name: string; revision: number }[]).map(({ name, revision }) => [name, revision]));
+  const collections = await Promise.all(
+    ['namespaces', 'bridges', 'links', 'nat'].map((name) => request.get(`/${name}`)),
+  );
+  return collections.map(({ body }) =>
+    (body.items as { name: string; revision: number }[]).map(({ name, revision }) => [name, revision]),
+  );
 }
 
 /** Has the first run of a tool go through a wrapper, and later ones not; gives the way back. */

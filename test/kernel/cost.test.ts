@@ -2,7 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 
 /** How many processes netnsd starts while something is done. */
-async function processesOf({ app }: Daemon, doing: () => PromiseLike<{ status: number }>, status: number): Promise<number> {
+async function processesOf(
+  { app }: Daemon,
+  doing: () => PromiseLike<{ status: number }>,
+  status: number,
+): Promise<number> {
   const before = app.processesStarted();
   const answer = await doing();
   expect(answer.status).toBe(status);
@@ -10,9 +14,20 @@ async function processesOf({ app }: Daemon, doing: () => PromiseLike<{ status: n
 }
 
 const bridge = { name: 'br00', addresses: ['10.1.1.3/24'] };
-const peer = { interface: 'eth0', namespace: 'blue', addresses: ['10.1.1.1/24'], routes: [{ to: 'default', via: '10.1.1.3' }] };
+const peer = {
+  interface: 'eth0',
+  namespace: 'blue',
+  addresses: ['10.1.1.1/24'],
+  routes: [{ to: 'default', via: '10.1.1.3' }],
+};
 const link = { name: 'veth00', type: 'veth', bridge: 'br00', peer };
-const nat = { name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00', outInterface: 'uplink0' };
+const nat = {
+  name: 'out',
+  type: 'masquerade',
+  source: '10.1.1.0/24',
+  inInterface: 'br00',
+  outInterface: 'uplink0',
+};
 
 describe('the cost of a change, in processes', () => {
   it('is 2 for a namespace: one makes it, one is inside it', async () => {
@@ -20,7 +35,9 @@ describe('the cost of a change, in processes', () => {
     const { request } = daemon;
     expect(await processesOf(daemon, () => request.post('/namespaces').send({ name: 'blue' }), 201)).toBe(2);
     const sysctls = { 'net.ipv4.ip_forward': '1', 'net.ipv4.conf.all.rp_filter': '2' };
-    expect(await processesOf(daemon, () => request.post('/namespaces').send({ name: 'red', sysctls }), 201)).toBe(2);
+    expect(
+      await processesOf(daemon, () => request.post('/namespaces').send({ name: 'red', sysctls }), 201),
+    ).toBe(2);
     expect(await processesOf(daemon, () => request.delete('/namespaces/red'), 204)).toBe(1);
   });
 
@@ -30,7 +47,9 @@ describe('the cost of a change, in processes', () => {
     await request.post('/namespaces').send({ name: 'blue' });
     expect(await processesOf(daemon, () => request.post('/bridges').send(bridge), 201)).toBe(1);
     expect(await processesOf(daemon, () => request.post('/links').send(link), 201)).toBe(2);
-    expect(await processesOf(daemon, () => request.patch('/links/veth00').send({ peer: { mtu: 1400 } }), 200)).toBe(2);
+    expect(
+      await processesOf(daemon, () => request.patch('/links/veth00').send({ peer: { mtu: 1400 } }), 200),
+    ).toBe(2);
     expect(await processesOf(daemon, () => request.delete('/links/veth00'), 204)).toBe(1);
   });
 
@@ -38,7 +57,13 @@ describe('the cost of a change, in processes', () => {
     const daemon = await startDaemon();
     const { request } = daemon;
     for (const name of ['blue', 'red']) await request.post('/namespaces').send({ name });
-    const between = { name: 'x', type: 'veth', namespace: 'red', addresses: ['10.9.0.1/24'], peer: { interface: 'y', namespace: 'blue', addresses: ['10.9.0.2/24'] } };
+    const between = {
+      name: 'x',
+      type: 'veth',
+      namespace: 'red',
+      addresses: ['10.9.0.1/24'],
+      peer: { interface: 'y', namespace: 'blue', addresses: ['10.9.0.2/24'] },
+    };
     const within = { name: 'z', type: 'veth', namespace: 'red', peer: { interface: 'z1', namespace: 'red' } };
     expect(await processesOf(daemon, () => request.post('/links').send(between), 201)).toBe(2);
     expect(await processesOf(daemon, () => request.post('/links').send(within), 201)).toBe(1);
@@ -50,8 +75,20 @@ describe('the cost of a change, in processes', () => {
     await request.post('/namespaces').send({ name: 'blue' });
     expect(await processesOf(daemon, () => request.post('/nat').send(nat), 201)).toBe(1);
     expect(await processesOf(daemon, () => request.patch('/nat/out').send({ forward: 'any' }), 200)).toBe(1);
-    expect(await processesOf(daemon, () => request.post('/nat').send({ ...nat, name: 'in', namespace: 'blue' }), 201)).toBe(2);
-    expect(await processesOf(daemon, () => request.post('/nat').send({ ...nat, name: 'in2', namespace: 'blue', source: '10.2.0.0/24' }), 201)).toBe(1);
+    expect(
+      await processesOf(
+        daemon,
+        () => request.post('/nat').send({ ...nat, name: 'in', namespace: 'blue' }),
+        201,
+      ),
+    ).toBe(2);
+    expect(
+      await processesOf(
+        daemon,
+        () => request.post('/nat').send({ ...nat, name: 'in2', namespace: 'blue', source: '10.2.0.0/24' }),
+        201,
+      ),
+    ).toBe(1);
     expect(await processesOf(daemon, () => request.delete('/nat/out'), 204)).toBe(1);
   });
 
@@ -63,11 +100,14 @@ describe('the cost of a change, in processes', () => {
     await request.post('/links').send(link);
     await request.post('/nat').send(nat);
     const costs = { '/namespaces/blue': 1, '/bridges/br00': 1, '/links/veth00': 2, '/nat/out': 1 };
-    for (const [path, cost] of Object.entries(costs)) expect([path, await processesOf(daemon, () => request.get(path), 200)]).toEqual([path, cost]);
+    for (const [path, cost] of Object.entries(costs))
+      expect([path, await processesOf(daemon, () => request.get(path), 200)]).toEqual([path, cost]);
     for (const path of ['/namespaces', '/bridges', '/links', '/nat'])
       expect([path, await processesOf(daemon, () => request.get(path), 200)]).toEqual([path, 0]);
     const { body } = await request.get('/links');
-    expect(body.items).toEqual([expect.objectContaining({ status: expect.objectContaining({ state: 'ready' }) })]);
+    expect(body.items).toEqual([
+      expect.objectContaining({ status: expect.objectContaining({ state: 'ready' }) }),
+    ]);
   });
 
   it('is 0 for what is refused or only tried', async () => {
@@ -87,7 +127,12 @@ describe('the cost of a change, in processes', () => {
     expect(answers.map(({ status }) => status)).toEqual(names.map(() => 201));
     // One inside each; those that make them are few, since what arrives while others run goes together.
     expect(daemon.app.processesStarted() - before).toBeLessThan(names.length + 8);
-    const links = names.map((name) => ({ name: `v${name}`, type: 'veth', bridge: 'br00', peer: { interface: 'eth0', namespace: name } }));
+    const links = names.map((name) => ({
+      name: `v${name}`,
+      type: 'veth',
+      bridge: 'br00',
+      peer: { interface: 'eth0', namespace: name },
+    }));
     await request.post('/bridges').send(bridge);
     const atLinks = daemon.app.processesStarted();
     const made = await Promise.all(links.map((body) => request.post('/links').send(body)));
@@ -99,14 +144,16 @@ describe('the cost of a change, in processes', () => {
     const { request } = await startDaemon();
     const names = ['good1', 'bad', 'good2'];
     const answers = await Promise.all(
-      names.map((name) => request.post('/namespaces').send({ name, sysctls: name === 'bad' ? { 'net.ipv4.no_such_key': '1' } : {} })),
+      names.map((name) =>
+        request
+          .post('/namespaces')
+          .send({ name, sysctls: name === 'bad' ? { 'net.ipv4.no_such_key': '1' } : {} }),
+      ),
     );
     expect(answers.map(({ status }) => status)).toEqual([201, 422, 201]);
     const { body } = await request.get('/operations');
-    expect(body.items.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`).toSorted()).toEqual([
-      'bad failed',
-      'good1 succeeded',
-      'good2 succeeded',
-    ]);
+    expect(
+      body.items.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`).toSorted(),
+    ).toEqual(['bad failed', 'good1 succeeded', 'good2 succeeded']);
   });
 });

@@ -22,7 +22,9 @@ export function createConformance(document: object): Conformance {
   const schemas = new Schemas(document);
   const paths = Object.entries(at(document, ['paths'])).map(([path, operations]) => ({
     path,
-    matches: new RegExp(`^${path.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&').replaceAll(/\{[^}]+\}/g, '[^/]+')}$`),
+    matches: new RegExp(
+      `^${path.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&').replaceAll(/\{[^}]+\}/g, '[^/]+')}$`,
+    ),
     operations: operations as Json,
   }));
   return (exchange) => {
@@ -33,7 +35,10 @@ export function createConformance(document: object): Conformance {
     const complaints = isProblem(exchange) ? problemComplaints(exchange, schemas) : [];
     if (found === undefined) return [...complaints, ...mustBe(exchange, [400, 401, 403, 404])];
     if (!(method in found.operations)) return [...complaints, ...mustBe(exchange, [400, 401, 403, 405])];
-    return [...complaints, ...answerComplaints(exchange, ['paths', found.path, method, 'responses'], document, schemas)];
+    return [
+      ...complaints,
+      ...answerComplaints(exchange, ['paths', found.path, method, 'responses'], document, schemas),
+    ];
   };
 }
 
@@ -42,17 +47,26 @@ function isUndocumented(pathname: string): boolean {
   return pathname === '/docs' || pathname.startsWith('/docs/') || pathname === '/openapi.json';
 }
 
-function answerComplaints(exchange: Exchange, place: readonly string[], document: object, schemas: Schemas): string[] {
+function answerComplaints(
+  exchange: Exchange,
+  place: readonly string[],
+  document: object,
+  schemas: Schemas,
+): string[] {
   const { method, status, headers, body, url } = exchange;
   const responses = at(document, place);
   const response = responses[String(status)] as { headers?: Json; content?: Json } | undefined;
-  if (response === undefined) return [`status ${status} is not documented for ${method} ${url}: ${body.slice(0, 500)}`];
+  if (response === undefined)
+    return [`status ${status} is not documented for ${method} ${url}: ${body.slice(0, 500)}`];
   // A dry run is answered under the status of the change, without its headers.
   const isDryRun = /[?&]dryRun=true/.test(url);
-  const missing = Object.keys(response.headers ?? {}).filter((name) => !isDryRun && headers[name.toLowerCase()] === undefined);
+  const missing = Object.keys(response.headers ?? {}).filter(
+    (name) => !isDryRun && headers[name.toLowerCase()] === undefined,
+  );
   const complaints = missing.map((name) => `${method} ${url}: ${status} lacks the header ${name}`);
   if (method.toUpperCase() === 'HEAD') return complaints;
-  if (response.content === undefined) return body === '' ? complaints : [...complaints, `${status} has a body: ${body}`];
+  if (response.content === undefined)
+    return body === '' ? complaints : [...complaints, `${status} has a body: ${body}`];
   const type = mediaType(headers);
   if (!(type in response.content)) return [...complaints, `${status} has the undocumented type ${type}`];
   const value: unknown = type.endsWith('json') ? parse(body) : body;
@@ -75,33 +89,41 @@ function problemComplaints({ url, status, headers, body }: Exchange, schemas: Sc
   const { type, title, status: told } = problem as { type: string; title: string; status: number };
   const kind = Object.entries(problemKinds).find(([slug]) => type === `/problems/${slug}`)?.[1];
   if (kind === undefined) return [`there is no problem ${type}`];
-  return kind.status === status && told === status && kind.title === title ? [] : [`${type} has the status ${status}: ${body}`];
+  return kind.status === status && told === status && kind.title === title
+    ? []
+    : [`${type} has the status ${status}: ${body}`];
 }
 
 function mustBe({ method, url, status }: Exchange, allowed: readonly number[]): string[] {
-  return allowed.includes(status) ? [] : [`${method} ${url} is not documented, and was answered with ${status}`];
+  return allowed.includes(status)
+    ? []
+    : [`${method} ${url} is not documented, and was answered with ${status}`];
 }
 
-/** Validators for the schemas of the document, by their place in it. */
-class Schemas {
+/** Validates values against the schemas of an OpenAPI document, named by their place in it. */
+export class Schemas {
   readonly #ajv = new Ajv2020({ strict: false, allErrors: true });
   readonly #compiled = new Map<string, ValidateFunction>();
 
   constructor(document: object) {
-    this.#ajv.addFormat("date-time", /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$/);
-    for (const [name, explain] of Object.entries(formats)) this.#ajv.addFormat(name, (text: string) => explain(text) === null);
+    this.#ajv.addFormat('date-time', /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$/);
+    for (const [name, explain] of Object.entries(formats))
+      this.#ajv.addFormat(name, (text: string) => explain(text) === null);
     this.#ajv.addSchema({ ...document, $id: DOCUMENT });
   }
 
   complaints(place: readonly string[], value: unknown): string[] {
     const validate = this.#validator(place);
     if (validate(value)) return [];
-    const errors = validate.errors?.map(({ instancePath, message }) => `${instancePath} ${message ?? ''}`) ?? [];
+    const errors =
+      validate.errors?.map(({ instancePath, message }) => `${instancePath} ${message ?? ''}`) ?? [];
     return [`${place.slice(0, -1).join(' ')}: ${errors.join('; ')}: ${JSON.stringify(value)}`];
   }
 
   #validator(place: readonly string[]): ValidateFunction {
-    const pointer = place.map((part) => `/${encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))}`).join('');
+    const pointer = place
+      .map((part) => `/${encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))}`)
+      .join('');
     const compiled = this.#compiled.get(pointer) ?? this.#ajv.compile({ $ref: `${DOCUMENT}#${pointer}` });
     this.#compiled.set(pointer, compiled);
     return compiled;

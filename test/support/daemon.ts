@@ -65,7 +65,10 @@ interface OpenDaemon extends Daemon {
   close: () => Promise<void>;
 }
 
-async function openDaemon({ stateDir, needsToken = true }: Omit<DaemonOptions, 'cleansUp'>): Promise<OpenDaemon> {
+async function openDaemon({
+  stateDir,
+  needsToken = true,
+}: Omit<DaemonOptions, 'cleansUp'>): Promise<OpenDaemon> {
   const directory = stateDir ?? mkdtempSync(join(tmpdir(), 'netnsd-test-'));
   const token = readToken(directory);
   const log = pino({ level: process.env['NETNSD_TEST_LOG'] ?? 'silent' });
@@ -85,7 +88,18 @@ async function openDaemon({ stateDir, needsToken = true }: Omit<DaemonOptions, '
     await stop();
     if (stateDir === undefined) rmSync(directory, { recursive: true, force: true });
   };
-  return { app, origin, token, socketPath, stateDir: directory, request, complaints, stop, isStopped: () => stopped !== null, close };
+  return {
+    app,
+    origin,
+    token,
+    socketPath,
+    stateDir: directory,
+    request,
+    complaints,
+    stop,
+    isStopped: () => stopped !== null,
+    close,
+  };
 }
 
 /** Has every request of an agent fail whose answer is not documented as it is. */
@@ -95,8 +109,15 @@ function conforming(complaints: Conformance): (request: object) => void {
     request.expect((response) => {
       const { status, headers, text = '' } = response;
       const { pathname, search } = new URL(request.url);
-      const found = complaints({ method: request.method, url: pathname + search, status, headers, body: text });
-      if (found.length > 0) throw new Error(`The answer is not as the OpenAPI document says:\n${found.join('\n')}`);
+      const found = complaints({
+        method: request.method,
+        url: pathname + search,
+        status,
+        headers,
+        body: text,
+      });
+      if (found.length > 0)
+        throw new Error(`The answer is not as the OpenAPI document says:\n${found.join('\n')}`);
     });
   };
 }
@@ -105,6 +126,7 @@ function conforming(complaints: Conformance): (request: object) => void {
 async function deleteEverything(request: Daemon['request']): Promise<void> {
   for (const collection of ['nat', 'links', 'bridges', 'namespaces']) {
     const { body } = await request.get(`/${collection}?limit=1000`);
-    for (const { name } of body.items as { name: string }[]) await request.delete(`/${collection}/${name}?cascade=true`);
+    for (const { name } of body.items as { name: string }[])
+      await request.delete(`/${collection}/${name}?cascade=true`);
   }
 }

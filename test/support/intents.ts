@@ -12,12 +12,36 @@ const NAMESPACES = ['host', 'n1', 'n2', 'n3'];
 /** What a random network is drawn from: few names, so that two networks have much in common and much not. */
 interface Draw {
   namespaces: { name: string; sysctl: boolean }[];
-  bridges: { name: number; namespace: string; suffix: string; addresses: number[]; mtu: number; stp: boolean; up: boolean }[];
+  bridges: {
+    name: number;
+    namespace: string;
+    suffix: string;
+    addresses: number[];
+    mtu: number;
+    stp: boolean;
+    up: boolean;
+  }[];
   links: {
     name: number;
-    ends: { namespace: string; suffix: string; addresses: number[]; routes: number[]; mtu: number; mac: number; up: boolean; bridged: boolean }[];
+    ends: {
+      namespace: string;
+      suffix: string;
+      addresses: number[];
+      routes: number[];
+      mtu: number;
+      mac: number;
+      up: boolean;
+      bridged: boolean;
+    }[];
   }[];
-  nats: { name: number; namespace: string; type: 'masquerade' | 'dnat'; forward: 'established' | 'any' | 'none'; six: boolean; port: number }[];
+  nats: {
+    name: number;
+    namespace: string;
+    type: 'masquerade' | 'dnat';
+    forward: 'established' | 'any' | 'none';
+    six: boolean;
+    port: number;
+  }[];
 }
 
 const end = fc.record({
@@ -32,7 +56,10 @@ const end = fc.record({
 });
 
 const draws: fc.Arbitrary<Draw> = fc.record({
-  namespaces: fc.uniqueArray(fc.record({ name: fc.constantFrom('n1', 'n2', 'n3'), sysctl: fc.boolean() }), { selector: ({ name }) => name, maxLength: 3 }),
+  namespaces: fc.uniqueArray(fc.record({ name: fc.constantFrom('n1', 'n2', 'n3'), sysctl: fc.boolean() }), {
+    selector: ({ name }) => name,
+    maxLength: 3,
+  }),
   bridges: fc.uniqueArray(
     fc.record({
       name: fc.integer({ min: 0, max: 2 }),
@@ -45,10 +72,13 @@ const draws: fc.Arbitrary<Draw> = fc.record({
     }),
     { selector: ({ name }) => name, maxLength: 3 },
   ),
-  links: fc.uniqueArray(fc.record({ name: fc.integer({ min: 0, max: 3 }), ends: fc.array(end, { minLength: 2, maxLength: 2 }) }), {
-    selector: ({ name }) => name,
-    maxLength: 4,
-  }),
+  links: fc.uniqueArray(
+    fc.record({ name: fc.integer({ min: 0, max: 3 }), ends: fc.array(end, { minLength: 2, maxLength: 2 }) }),
+    {
+      selector: ({ name }) => name,
+      maxLength: 4,
+    },
+  ),
   nats: fc.uniqueArray(
     fc.record({
       name: fc.integer({ min: 0, max: 2 }),
@@ -86,22 +116,55 @@ function build(draw: Draw): Intent {
 
   for (const { name, namespace, suffix, addresses, mtu, stp, up } of draw.bridges) {
     if (!isThere(namespace)) continue;
-    const spec = { name: `br${name}`, interface: `br${name}${suffix}`, namespace, addresses: addresses.map((n) => addressOf(90 + name, n)), mtu, stp, up };
-    add({ kind: 'bridge', name: spec.name, intent: bridgeKind.complete(spec), assigned: { mac: `06:00:00:00:00:0${name}` } });
+    const spec = {
+      name: `br${name}`,
+      interface: `br${name}${suffix}`,
+      namespace,
+      addresses: addresses.map((n) => addressOf(90 + name, n)),
+      mtu,
+      stp,
+      up,
+    };
+    add({
+      kind: 'bridge',
+      name: spec.name,
+      intent: bridgeKind.complete(spec),
+      assigned: { mac: `06:00:00:00:00:0${name}` },
+    });
   }
   for (const { name, ends } of draw.links) {
     const [own, peer] = ends.map((drawn, side) => endOf(name, side, drawn, resources));
-    if (own === undefined || peer === undefined || !isThere(own.namespace) || !isThere(peer.namespace)) continue;
+    if (own === undefined || peer === undefined || !isThere(own.namespace) || !isThere(peer.namespace))
+      continue;
     if (own.bridge !== null && own.bridge === peer.bridge) peer.bridge = null;
     const intent = linkKind.complete({ name: `l${name}`, type: 'veth', ...own, peer });
-    add({ kind: 'link', name: intent.name, intent, assigned: { mac: intent.mac ?? '', peerMac: intent.peer.mac ?? '' } });
+    add({
+      kind: 'link',
+      name: intent.name,
+      intent,
+      assigned: { mac: intent.mac ?? '', peerMac: intent.peer.mac ?? '' },
+    });
   }
   for (const { name, namespace, type, forward, six, port } of draw.nats) {
     if (!isThere(namespace)) continue;
     const spec =
       type === 'masquerade'
-        ? ({ name: `nat${name}`, namespace, type, source: six ? 'fd00::/64' : `10.0.${name}.0/24`, inInterface: 'br0', forward } as const)
-        : ({ name: `nat${name}`, namespace, type, protocol: 'tcp', port: String(port), to: { address: six ? 'fd00::1' : '10.0.0.1', port: '80' } } as const);
+        ? ({
+            name: `nat${name}`,
+            namespace,
+            type,
+            source: six ? 'fd00::/64' : `10.0.${name}.0/24`,
+            inInterface: 'br0',
+            forward,
+          } as const)
+        : ({
+            name: `nat${name}`,
+            namespace,
+            type,
+            protocol: 'tcp',
+            port: String(port),
+            to: { address: six ? 'fd00::1' : '10.0.0.1', port: '80' },
+          } as const);
     add({ kind: 'nat', name: spec.name, intent: natKind.complete(spec), assigned: {} });
   }
   return { resources, otherFirewalls: new Set(), sysctlsBefore: sysctlDefaults };
@@ -109,14 +172,25 @@ function build(draw: Draw): Intent {
 
 function namespaceOf(name: string, sysctl: boolean): AnyPlaced {
   const sysctls: Record<string, string> = sysctl ? { 'net.ipv4.ping_group_range': '0 100' } : {};
-  return { kind: 'namespace', name, intent: { name, pid: null, sysctls, labels: {} }, assigned: { bootId: 'b', inode: 1 } };
+  return {
+    kind: 'namespace',
+    name,
+    intent: { name, pid: null, sysctls, labels: {} },
+    assigned: { bootId: 'b', inode: 1 },
+  };
 }
 
-function endOf(link: number, side: number, drawn: Draw['links'][number]['ends'][number], resources: ReadonlyMap<string, AnyPlaced>): EndIntent {
+function endOf(
+  link: number,
+  side: number,
+  drawn: Draw['links'][number]['ends'][number],
+  resources: ReadonlyMap<string, AnyPlaced>,
+): EndIntent {
   const { namespace, suffix, addresses, routes, mtu, mac, up, bridged } = drawn;
   const net = 10 * (side + 1) + link;
   const bridge = bridged
-    ? ([...resources.values()].find((each) => each.kind === 'bridge' && each.intent.namespace === namespace)?.name ?? null)
+    ? ([...resources.values()].find((each) => each.kind === 'bridge' && each.intent.namespace === namespace)
+        ?.name ?? null)
     : null;
   const chosen = addresses.map((n) => addressOf(net, n));
   const hasIpv4 = chosen.some((address) => address.startsWith(`10.${net}.0.`));
@@ -134,15 +208,32 @@ function endOf(link: number, side: number, drawn: Draw['links'][number]['ends'][
 
 /** Several networks an end, two families, and two addresses in one network. */
 function addressOf(net: number, n: number): string {
-  return [`10.${net}.0.1/24`, `10.${net}.0.2/24`, `10.${net}.1.1/24`, `fd00:${net}::1/64`, `fd00:${net}::2/64`, `10.${net}.0.3/24`][n] ?? '';
+  return (
+    [
+      `10.${net}.0.1/24`,
+      `10.${net}.0.2/24`,
+      `10.${net}.1.1/24`,
+      `fd00:${net}::1/64`,
+      `fd00:${net}::2/64`,
+      `10.${net}.0.3/24`,
+    ][n] ?? ''
+  );
 }
 
 function routeOf(net: number, n: number) {
-  const route = (to: string, via: string | null, metric: number | null) => ({ to, via, metric, src: null, table: 100 + net });
-  return [
-    route('default', `10.${net}.0.9`, null),
-    route(`10.200.${net}.0/24`, null, null),
-    route(`10.201.${net}.0/24`, `10.${net}.0.9`, 50),
-    route(`10.202.${net}.0/24`, `10.${net}.0.8`, null),
-  ][n] ?? route('default', null, null);
+  const route = (to: string, via: string | null, metric: number | null) => ({
+    to,
+    via,
+    metric,
+    src: null,
+    table: 100 + net,
+  });
+  return (
+    [
+      route('default', `10.${net}.0.9`, null),
+      route(`10.200.${net}.0/24`, null, null),
+      route(`10.201.${net}.0/24`, `10.${net}.0.9`, 50),
+      route(`10.202.${net}.0/24`, `10.${net}.0.8`, null),
+    ][n] ?? route('default', null, null)
+  );
 }

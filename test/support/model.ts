@@ -1,4 +1,11 @@
-import { emptyState, firewallKey, ruleKey, type Device, type DeviceRef, type KernelState } from '../../src/kernel/state.ts';
+import {
+  emptyState,
+  firewallKey,
+  ruleKey,
+  type Device,
+  type DeviceRef,
+  type KernelState,
+} from '../../src/kernel/state.ts';
 import type { Step } from '../../src/kernel/step.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
 import { refText } from '../../src/schemas/common.ts';
@@ -98,7 +105,11 @@ export class KernelModel {
         device.up = true;
         return;
       case 'device.down':
-        Object.assign(device, { up: false, routes: [], addresses: device.addresses.filter((each) => familyOf(each) === 4) });
+        Object.assign(device, {
+          up: false,
+          routes: [],
+          addresses: device.addresses.filter((each) => familyOf(each) === 4),
+        });
         return;
       case 'device.mtu':
         device.mtu = step.mtu;
@@ -125,7 +136,8 @@ export class KernelModel {
         return;
       case 'route.add':
         if (!device.up) throw new Error(`${device.name} is down`);
-        if (device.routes.some((route) => routeKey(route) === routeKey(step.route))) throw new Error('route is there');
+        if (device.routes.some((route) => routeKey(route) === routeKey(step.route)))
+          throw new Error('route is there');
         device.routes = [...device.routes, step.route];
         return;
       case 'route.delete': {
@@ -144,9 +156,12 @@ export class KernelModel {
     const at = device.addresses.indexOf(address);
     if (at === -1) throw new Error(`no address ${address}`);
     const isFirst =
-      familyOf(address) === 4 && device.addresses.findIndex((each) => familyOf(each) === 4 && networkOf(each) === networkOf(address)) === at;
+      familyOf(address) === 4 &&
+      device.addresses.findIndex((each) => familyOf(each) === 4 && networkOf(each) === networkOf(address)) ===
+        at;
     device.addresses = device.addresses.filter(
-      (each) => each !== address && !(isFirst && familyOf(each) === 4 && networkOf(each) === networkOf(address)),
+      (each) =>
+        each !== address && !(isFirst && familyOf(each) === 4 && networkOf(each) === networkOf(address)),
     );
     if (familyOf(address) === 4 && !device.addresses.some((each) => familyOf(each) === 4))
       device.routes = device.routes.filter((route) => familyOfRoute(route) !== 4);
@@ -160,15 +175,19 @@ export class KernelModel {
     this.state.firewalls.set(key, found);
     if (step.step === 'chain.set') {
       found.chains.set(`${step.chain.table} ${step.chain.name}`, step.chain);
-      for (const [id, rule] of found.rules) if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
+      for (const [id, rule] of found.rules)
+        if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'chain.delete') {
-      if (!found.chains.delete(`${step.chain.table} ${step.chain.name}`)) throw new Error(`no chain ${step.chain.name}`);
+      if (!found.chains.delete(`${step.chain.table} ${step.chain.name}`))
+        throw new Error(`no chain ${step.chain.name}`);
       for (const rule of found.rules.values())
         if (rule.spec.endsWith(`-j ${step.chain.name}`)) throw new Error(`${step.chain.name} is jumped to`);
-      for (const [id, rule] of found.rules) if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
+      for (const [id, rule] of found.rules)
+        if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'rule.add') {
       const { table, chain } = step.rule;
-      if (chain.startsWith('NETNSD-') && !found.chains.has(`${table} ${chain}`)) throw new Error(`no chain ${chain}`);
+      if (chain.startsWith('NETNSD-') && !found.chains.has(`${table} ${chain}`))
+        throw new Error(`no chain ${chain}`);
       if (found.rules.has(ruleKey(step.rule))) throw new Error('rule is there');
       found.rules.set(ruleKey(step.rule), step.rule);
     } else if (!found.rules.delete(ruleKey(step.rule))) throw new Error('no such rule');
@@ -179,7 +198,14 @@ export class KernelModel {
     this.#needNamespace(namespace);
     const id = `${namespace} ${key}`;
     if (this.#defaults.get(id) === value) this.state.sysctls.delete(id);
-    else this.state.sysctls.set(id, { serves: { kind: 'namespace', name: namespace }, namespace, key, value, before: null });
+    else
+      this.state.sysctls.set(id, {
+        serves: { kind: 'namespace', name: namespace },
+        namespace,
+        key,
+        value,
+        before: null,
+      });
   }
 
   #deleteNamespace(name: string): void {
@@ -189,15 +215,34 @@ export class KernelModel {
         this.state.devices.delete(key);
         if (device.kind.type === 'veth') this.state.devices.delete(device.kind.peer);
       }
-    for (const [key, { namespace }] of this.state.firewalls) if (namespace === name) this.state.firewalls.delete(key);
-    for (const [key, { namespace }] of this.state.sysctls) if (namespace === name) this.state.sysctls.delete(key);
+    for (const [key, { namespace }] of this.state.firewalls)
+      if (namespace === name) this.state.firewalls.delete(key);
+    for (const [key, { namespace }] of this.state.sysctls)
+      if (namespace === name) this.state.sysctls.delete(key);
   }
 
-  #addDevice(key: string, { serves, mac, mtu }: { serves: Device['serves']; mac: string; mtu: number }, at: DeviceRef, kind: Device['kind']): Device {
+  #addDevice(
+    key: string,
+    { serves, mac, mtu }: { serves: Device['serves']; mac: string; mtu: number },
+    at: DeviceRef,
+    kind: Device['kind'],
+  ): Device {
     this.#needNamespace(at.namespace);
     this.#needFree(at);
     const { namespace, name } = at;
-    const device: Device = { key, serves, namespace, name, mac, mtu, up: false, master: null, addresses: [], routes: [], kind };
+    const device: Device = {
+      key,
+      serves,
+      namespace,
+      name,
+      mac,
+      mtu,
+      up: false,
+      master: null,
+      addresses: [],
+      routes: [],
+      kind,
+    };
     this.state.devices.set(key, device);
     return device;
   }
@@ -210,13 +255,19 @@ export class KernelModel {
   }
 
   #find({ namespace, name }: DeviceRef): Device {
-    const found = this.state.devices.values().find((device) => device.namespace === namespace && device.name === name);
+    const found = [...this.state.devices.values()].find(
+      (device) => device.namespace === namespace && device.name === name,
+    );
     if (found === undefined) throw new Error(`no device ${name} in ${namespace}`);
     return found;
   }
 
   #needFree({ namespace, name }: DeviceRef): void {
-    if (this.state.devices.values().some((device) => device.namespace === namespace && device.name === name))
+    if (
+      [...this.state.devices.values()].some(
+        (device) => device.namespace === namespace && device.name === name,
+      )
+    )
       throw new Error(`${name} in ${namespace} is taken`);
   }
 
@@ -237,7 +288,11 @@ export function essence(state: KernelState): unknown {
       }))
       .toSorted((a, b) => a.key.localeCompare(b.key)),
     sysctls: [...state.sysctls].map(([id, { value }]) => `${id}=${value}`).toSorted(),
-    chains: [...state.firewalls].flatMap(([key, { chains }]) => [...chains.keys()].map((chain) => `${key} ${chain}`)).toSorted(),
-    rules: [...state.firewalls].flatMap(([key, { rules }]) => [...rules.keys()].map((rule) => `${key} ${rule}`)).toSorted(),
+    chains: [...state.firewalls]
+      .flatMap(([key, { chains }]) => [...chains.keys()].map((chain) => `${key} ${chain}`))
+      .toSorted(),
+    rules: [...state.firewalls]
+      .flatMap(([key, { rules }]) => [...rules.keys()].map((rule) => `${key} ${rule}`))
+      .toSorted(),
   };
 }

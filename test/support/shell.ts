@@ -17,7 +17,9 @@ export async function pings(from: string | null, to: string): Promise<boolean> {
   const inside = from === null ? [] : ['netns', 'exec', from];
   const ping = ['ping', '-n', '-c', '1', '-W', '1', to];
   const { exitCode } =
-    from === null ? await execa('ping', ping.slice(1), { reject: false }) : await execa('ip', [...inside, ...ping], { reject: false });
+    from === null
+      ? await execa('ping', ping.slice(1), { reject: false })
+      : await execa('ip', [...inside, ...ping], { reject: false });
   return exitCode === 0;
 }
 

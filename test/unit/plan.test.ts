@@ -48,7 +48,10 @@ describe('plan', () => {
         const model = modelOf(a);
         model.apply(plan(structuredClone(model.state), compile(b)));
         // A sysctl that is found has no value from before; only what was applied knows it.
-        expect({ ...(essence(model.state) as object), sysctls: [] }).toEqual({ ...(essence(compile(b)) as object), sysctls: [] });
+        expect({ ...(essence(model.state) as object), sysctls: [] }).toEqual({
+          ...(essence(compile(b)) as object),
+          sysctls: [],
+        });
       }),
       { numRuns: RUNS },
     );
@@ -84,7 +87,8 @@ describe('plan', () => {
         for (const order of [(x: unknown[]) => x, (x: unknown[]) => x.toReversed()]) {
           const model = modelOf(a);
           for (const stage of schedule(steps))
-            for (const { steps: part } of order(stage) as typeof stage) model.apply(part.map(({ step }) => step));
+            for (const { steps: part } of order(stage) as typeof stage)
+              model.apply(part.map(({ step }) => step));
           expect(essence(model.state)).toEqual(essence(compile(b)));
         }
       }),

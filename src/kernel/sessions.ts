@@ -1,0 +1,100 @@
+import { readFile } from 'node:fs/promises';
+import { HOST } from '../schemas/common.ts';
+import { IpSession, sysctlFile, type Prelude } from './ip-session.ts';
+import type { Processes } from './processes.ts';
+import type { Invocation } from './schedule.ts';
+
+/** Something to be read inside one namespace once the plan is done. */
+export interface Read {
+  namespace: string;
+  /** `show` lines for `ip -batch`. */
+  lines: string[];
+  /** Sysctls as they were **before** the plan changed any. */
+  sysctls: string[];
+}
+
+export interface Answer {
+  /** One array a line of the read. */
+  shown: unknown[][];
+  sysctls: Record<string, string>;
+}
+
+/** The `ip` processes of one run, one a namespace, started when first needed and kept until the end. */
+export class Sessions {
+  readonly #open = new Map<string, IpSession>();
+  readonly #readings = new Map<string, Record<string, string>>();
+  readonly #processes: Processes;
+  readonly #sysctlsToRead: Map<string, string[]>;
+
+  constructor(processes: Processes, reads: readonly Read[]) {
+    this.#processes = processes;
+    this.#sysctlsToRead = new Map();
+    for (const { namespace, sysctls } of reads)
+      this.#sysctlsToRead.set(namespace, [...(this.#sysctlsToRead.get(namespace) ?? []), ...sysctls]);
+  }
+
+  async of(namespace: string): Promise<IpSession> {
+    return this.#open.get(namespace) ?? this.#start(namespace, []);
+  }
+
+  /** Does the prelude in a new process; one that is open already has become `ip` and can't. */
+  async startWith(namespace: string, prelude: Prelude[]): Promise<void> {
+    await this.#closeOne(namespace);
+    await (await this.#start(namespace, prelude)).change([]);
+  }
+
+  async answer({ namespace, lines, sysctls }: Read): Promise<Answer> {
+    const session = await this.of(namespace);
+    const shown = await session.show(lines);
+    const readings = this.#readings.get(namespace) ?? {};
+    if (namespace === HOST)
+      for (const key of sysctls)
+        readings[key] = (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
+    return { shown, sysctls: Object.fromEntries(sysctls.map((key) => [key, readings[key] ?? ''])) };
+  }
+
+  /**
+   * `ip` remembers the index of a name, and a process inside a namespace keeps it alive: a process does not
+   * outlast what another one takes from its namespace.
+   */
+  async closeThoseBehindWhichThisChanges(stage: readonly Invocation[]): Promise<void> {
+    const stale = stage.flatMap(({ steps }) =>
+      steps.flatMap(({ step }) => {
+        if (step.step === 'namespace.delete' || step.step === 'namespace.add') return [step.namespace];
+        if (step.step === 'device.move') return [step.to.namespace];
+        if (
+          step.step === 'device.delete' &&
+          step.peer !== null &&
+          step.peer.namespace !== step.device.namespace
+        )
+          return [step.peer.namespace];
+        return [];
+      }),
+    );
+    await Promise.all(stale.map((namespace) => this.#closeOne(namespace)));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.keys()].map((namespace) => this.#closeOne(namespace)));
+  }
+
+  async #start(namespace: string, prelude: Prelude[]): Promise<IpSession> {
+    const known = this.#readings.get(namespace);
+    const keys = known === undefined && namespace !== HOST ? (this.#sysctlsToRead.get(namespace) ?? []) : [];
+    const session = new IpSession(this.#processes, namespace, [
+      ...keys.map((key) => ({ do: 'read', key }) as const),
+      ...prelude,
+    ]);
+    this.#open.set(namespace, session);
+    const values = await session.readings(keys.length);
+    if (keys.length > 0)
+      this.#readings.set(namespace, Object.fromEntries(keys.map((key, at) => [key, values[at] ?? ''])));
+    return session;
+  }
+
+  async #closeOne(namespace: string): Promise<void> {
+    const session = this.#open.get(namespace);
+    this.#open.delete(namespace);
+    await session?.close();
+  }
+}

@@ -1,0 +1,254 @@
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import { Type, type Static } from 'typebox';
+import { collectionOf, type Kind } from '../schemas/common.ts';
+import { ref, strictObject } from '../schemas/object.ts';
+import { DryRunAnswer } from '../schemas/operation.ts';
+import type { Change } from '../services/change.ts';
+import type { SpecOf } from '../services/kind.ts';
+import { invalidField } from '../services/problem.ts';
+import { etagOf, type ChangeAnswer, type ResourceService } from '../services/resources.ts';
+import { CHANGE_PROBLEMS, answer, emptyAnswer, problemAnswers, type DescribedAnswer } from './answers.ts';
+import { nameParams, titleOf, type Collection, type NameParams } from './collection-kind.ts';
+import { ChangeHeaders, callerOf, conditionsOf } from './conditions.ts';
+import { dryRunExample } from './examples.ts';
+
+const DRY_RUN = Type.Optional(
+  Type.Boolean({
+    default: false,
+    description: 'say which commands would run and what would change; record and do nothing',
+  }),
+);
+const ChangeQuery = strictObject({ dryRun: DRY_RUN });
+const DeleteQuery = strictObject({
+  dryRun: DRY_RUN,
+  cascade: Type.Optional(Type.Boolean({ default: false, description: 'delete what refers to it as well' })),
+});
+
+/** Registers the routes that change. */
+export function registerChanges<K extends Kind>(
+  app: FastifyInstance,
+  resources: ResourceService,
+  collection: Collection<K>,
+): void {
+  registerPost(app, resources, collection);
+  registerPut(app, resources, collection);
+  registerPatch(app, resources, collection);
+  registerDelete(app, resources, collection);
+}
+
+const dryRunAnswer = answer(ref(DryRunAnswer), 'with `dryRun`: what would be done', dryRunExample);
+
+function changed<K extends Kind>(
+  { schemas, examples }: Collection<K>,
+  description: string,
+  ...more: 'Location'[]
+): DescribedAnswer {
+  return answer(ref(schemas.resource), description, examples.resource, ['ETag', 'Operation', ...more]);
+}
+
+/** The changed resource, or what a dry run tells. */
+function changedOrDry<K extends Kind>(collection: Collection<K>, description: string): DescribedAnswer {
+  const { schemas, examples } = collection;
+  return {
+    ...changed(collection, `${description}; or, with \`dryRun\`, what would be done`),
+    content: {
+      'application/json': {
+        schema: Type.Union([ref(schemas.resource), ref(DryRunAnswer)]),
+        examples: {
+          example: { value: examples.resource },
+          dryRun: { summary: 'with dryRun', value: dryRunExample },
+        },
+      },
+    },
+  };
+}
+
+function registerPost<K extends Kind>(
+  app: FastifyInstance,
+  resources: ResourceService,
+  collection: Collection<K>,
+): void {
+  const { kind, noun, schemas, examples } = collection;
+  app.post<{ Body: unknown; Querystring: Static<typeof ChangeQuery>; Headers: Static<typeof ChangeHeaders> }>(
+    `/${collectionOf[kind]}`,
+    {
+      schema: {
+        tags: [collection.tag],
+        headers: ChangeHeaders,
+        operationId: `create${titleOf(kind)}`,
+        summary: `Create ${noun}`,
+        querystring: ChangeQuery,
+        body: ref(schemas.create),
+        'x-body-example': examples.create,
+        response: {
+          200: dryRunAnswer,
+          201: changed(collection, 'created: it is in the kernel and on disk', 'Location'),
+          ...problemAnswers(...CHANGE_PROBLEMS, 'name-conflict'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { body, query, headers } = request;
+      const change = resources.creation(kind, asSpec<K>(body), conditionsOf(headers), callerOf(request));
+      return makeChange(resources, change, query.dryRun, reply);
+    },
+  );
+}
+
+function registerPut<K extends Kind>(
+  app: FastifyInstance,
+  resources: ResourceService,
+  collection: Collection<K>,
+): void {
+  const { kind, noun, schemas, examples } = collection;
+  app.put<{
+    Params: NameParams;
+    Body: { name?: string };
+    Querystring: Static<typeof ChangeQuery>;
+    Headers: Static<typeof ChangeHeaders>;
+  }>(
+    `/${collectionOf[kind]}/:name`,
+    {
+      schema: {
+        tags: [collection.tag],
+        headers: ChangeHeaders,
+        operationId: `put${titleOf(kind)}`,
+        summary: `Create ${noun}, or change it to be as given`,
+        description:
+          'The same body again changes nothing, not even the revision. What is left out has its default.',
+        params: nameParams(schemas.name),
+        querystring: ChangeQuery,
+        body: ref(schemas.put),
+        'x-body-example': examples.create,
+        response: {
+          200: changedOrDry(collection, 'changed, or as it was'),
+          201: changed(collection, 'created', 'Location'),
+          ...problemAnswers(...CHANGE_PROBLEMS),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { body, params, query, headers } = request;
+      if (body.name !== undefined && body.name !== params.name)
+        throw invalidField(
+          '/name',
+          `is ${JSON.stringify(body.name)}, and the path says ${JSON.stringify(params.name)}; leave it out`,
+        );
+      const spec = asSpec<K>({ ...body, name: params.name });
+      const change = resources.replacement(kind, spec, conditionsOf(headers), callerOf(request));
+      return makeChange(resources, change, query.dryRun, reply);
+    },
+  );
+}
+
+function registerPatch<K extends Kind>(
+  app: FastifyInstance,
+  resources: ResourceService,
+  collection: Collection<K>,
+): void {
+  const { kind, noun, schemas, examples } = collection;
+  app.patch<{
+    Params: NameParams;
+    Body: unknown;
+    Querystring: Static<typeof ChangeQuery>;
+    Headers: Static<typeof ChangeHeaders>;
+  }>(
+    `/${collectionOf[kind]}/:name`,
+    {
+      schema: {
+        tags: [collection.tag],
+        headers: ChangeHeaders,
+        operationId: `patch${titleOf(kind)}`,
+        summary: `Change ${noun} in part`,
+        description:
+          'JSON Merge Patch (RFC 7396): fields that are given replace, null brings the default back.',
+        consumes: ['application/merge-patch+json', 'application/json'],
+        params: nameParams(schemas.name),
+        querystring: ChangeQuery,
+        body: ref(schemas.patch),
+        'x-body-example': examples.patch,
+        response: {
+          200: changedOrDry(collection, 'changed, or as it was'),
+          ...problemAnswers(...CHANGE_PROBLEMS, 'not-found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { body, params, query, headers } = request;
+      const change = resources.patching(kind, params.name, body, conditionsOf(headers), callerOf(request));
+      return makeChange(resources, change, query.dryRun, reply);
+    },
+  );
+}
+
+function registerDelete<K extends Kind>(
+  app: FastifyInstance,
+  resources: ResourceService,
+  collection: Collection<K>,
+): void {
+  const { kind, noun, schemas } = collection;
+  app.delete<{
+    Params: NameParams;
+    Querystring: Static<typeof DeleteQuery>;
+    Headers: Static<typeof ChangeHeaders>;
+  }>(
+    `/${collectionOf[kind]}/:name`,
+    {
+      schema: {
+        tags: [collection.tag],
+        headers: ChangeHeaders,
+        operationId: `delete${titleOf(kind)}`,
+        summary: `Delete ${noun}`,
+        description: 'Refused while others refer to it, unless `cascade` deletes those too.',
+        params: nameParams(schemas.name),
+        querystring: DeleteQuery,
+        response: {
+          200: dryRunAnswer,
+          204: emptyAnswer('deleted', ['Operation']),
+          ...problemAnswers(...CHANGE_PROBLEMS, 'not-found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, query, headers } = request;
+      const change = resources.removal(
+        { kind, name: params.name },
+        query.cascade === true,
+        conditionsOf(headers),
+        callerOf(request),
+      );
+      return makeChange(resources, change, query.dryRun, reply);
+    },
+  );
+}
+
+async function makeChange(
+  resources: ResourceService,
+  change: Change,
+  dryRun: boolean | undefined,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  if (dryRun === true) return reply.code(200).send(resources.dryRun(change));
+  return sendChange(await resources.make(change), change, reply);
+}
+
+function sendChange(
+  { operation, existed, body }: ChangeAnswer,
+  { action, kind, name }: Change,
+  reply: FastifyReply,
+): FastifyReply {
+  if (operation !== null) void reply.header('operation', `/operations/${operation}`);
+  if (action === 'delete' || body === null) return reply.code(204).send();
+  void reply.header('etag', etagOf(body.revision));
+  if (existed) return reply.code(200).send(body);
+  return reply
+    .code(201)
+    .header('location', `/${collectionOf[kind]}/${encodeURIComponent(name)}`)
+    .send(body);
+}
+
+/** The body of a request, whose schema Fastify has checked: it is that of the kind. */
+function asSpec<K extends Kind>(body: unknown): SpecOf<K> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the route's schema is what was asserted
+  return body as SpecOf<K>;
+}

@@ -1,0 +1,35 @@
+import type { TSchema } from 'typebox';
+import type { Kind } from '../schemas/common.ts';
+import { strictObject } from '../schemas/object.ts';
+
+/** What the routes of one collection need to know of its kind. */
+export interface Collection<K extends Kind> {
+  kind: K;
+  tag: string;
+  /** `a link`, for summaries. */
+  noun: string;
+  schemas: { resource: TSchema; create: TSchema; put: TSchema; patch: TSchema; name: TSchema };
+  /** The filters that make sense for the kind, beside labels. */
+  filters: readonly ('namespace' | 'bridge')[];
+  examples: { create: object; resource: object; patch: object };
+  /** Items that `?all=true` adds; left out where the kind has no such thing. */
+  foreign?: {
+    schema: TSchema;
+    list: (namespace: string | null) => Promise<object[]>;
+    /** One by name, or null. */
+    get: (name: string) => Promise<object | null>;
+  };
+}
+
+export interface NameParams {
+  name: string;
+}
+
+export function nameParams(name: TSchema): TSchema {
+  return strictObject({ name });
+}
+
+/** The kind in the names of operations: `Link` in `createLink`. */
+export function titleOf(kind: Kind): string {
+  return kind === 'nat' ? 'Nat' : kind.charAt(0).toUpperCase() + kind.slice(1);
+}

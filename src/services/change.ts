@@ -1,0 +1,49 @@
+import type { OperationAction } from '../db/operations.ts';
+import type { Stored } from '../db/resources.ts';
+import type { Kind } from '../schemas/common.ts';
+import type { Draft } from './draft.ts';
+
+/** Who asks, and how the log names the request. */
+export interface Caller {
+  actor: string;
+  requestId: string;
+}
+
+/** One change asked for. */
+export interface Change {
+  action: OperationAction;
+  kind: Kind;
+  name: string;
+  caller: Caller;
+  /** Lays the change over the draft, or throws a problem. */
+  prepare: (draft: Draft) => void;
+}
+
+/** What became of a change. Each has an entry in the journal, by its number. */
+export interface Done {
+  operation: number | null;
+  /** False if all that was asked for was so already. */
+  changed: boolean;
+  resource: Stored | null;
+  /** Whether the resource was there before. */
+  existed: boolean;
+}
+
+/** What a change would do. */
+export interface DryRun {
+  commands: string[];
+  changes: { action: 'create' | 'change' | 'delete'; kind: Kind; name: string }[];
+}
+
+/** A refused or failed change, with the number of its entry in the journal. */
+export class ChangeRefused extends Error {
+  override readonly name = 'ChangeRefused';
+  readonly operation: number | null;
+  readonly problem: unknown;
+
+  constructor(operation: number | null, problem: unknown) {
+    super(problem instanceof Error ? problem.message : 'a change was refused', { cause: problem });
+    this.operation = operation;
+    this.problem = problem;
+  }
+}
