@@ -62,7 +62,7 @@ async function listenOn(app: App, address: ListenAddress): Promise<ListenAddress
 
 async function untilTold(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
 }
 

@@ -103,8 +103,9 @@ export class IpSession {
 const MARK = 'address show dev lo';
 
 /**
- * `sh` does the sysctls with its builtins and then becomes `ip`: all in one process. Names and values are
- * arguments, never part of the script.
+ * `bash` does the sysctls with its builtins and then becomes `ip`: all in one process. Names and values are
+ * arguments, never part of the script. Not any `sh`: dash reads byte by byte, and of a sysctl with several numbers
+ * the kernel gives only the first to whoever does not read it at once.
  */
 const SCRIPT = `
 while [ $# -gt 0 ]; do
@@ -126,7 +127,20 @@ function commandLine(namespace: string, prelude: readonly Prelude[]): [file: str
     sysctlFile(operation.key),
     ...(operation.do === 'write' ? [operation.value] : []),
   ]);
-  return ['nsenter', [`--net=${namespacePath(namespace)}`, '--', 'sh', '-c', SCRIPT, 'sh', ...operations]];
+  return [
+    'nsenter',
+    [
+      `--net=${namespacePath(namespace)}`,
+      '--',
+      'bash',
+      '--norc',
+      '--noprofile',
+      '-c',
+      SCRIPT,
+      'bash',
+      ...operations,
+    ],
+  ];
 }
 
 /** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */

@@ -7,6 +7,9 @@ function environment(): Record<string, string> {
 
 const options = {
   reject: false,
+  // A signal to netnsd, or Ctrl-C to all in its terminal, is netnsd's to answer: the change in hand is finished.
+  cleanup: false,
+  detached: true,
   stripFinalNewline: false,
   killSignal: 'SIGKILL',
 } as const;

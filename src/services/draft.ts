@@ -30,6 +30,11 @@ export class Draft {
     return [...this.#touched.values()];
   }
 
+  /** Whether something is laid over the resource already. */
+  touches(ref: Ref): boolean {
+    return this.#touched.has(refText(ref));
+  }
+
   /** Gives a way back to how the draft is now. */
   savepoint(): () => void {
     const saved = new Map(this.#touched);

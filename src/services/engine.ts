@@ -81,7 +81,16 @@ export class Engine {
 
   async #runBatch(batch: readonly Waiting[]): Promise<void> {
     const draft = this.#draft();
-    const accepted = batch.flatMap((waiting) => this.#prepare(waiting, draft));
+    const accepted: Accepted[] = [];
+    for (const [at, waiting] of batch.entries()) {
+      // Two changes of one resource don't go together: each is answered with what it made of it, and what is
+      // deleted and made again is made anew.
+      if (draft.touches(waiting.change)) {
+        this.#waiting.unshift(...batch.slice(at));
+        break;
+      }
+      accepted.push(...this.#prepare(waiting, draft));
+    }
     if (accepted.length === 0) return;
     try {
       await this.#make(draft, accepted);

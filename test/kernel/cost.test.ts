@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { pipeline } from '../support/pipeline.ts';
 
 /** How many processes netnsd starts while something is done. */
 async function processesOf(
@@ -28,6 +29,9 @@ const nat = {
   inInterface: 'br00',
   outInterface: 'uplink0',
 };
+
+const ready = (revision: number): unknown =>
+  expect.objectContaining({ revision, status: expect.objectContaining({ state: 'ready' }) });
 
 describe('the cost of a change, in processes', () => {
   it('is 2 for a namespace: one makes it, one is inside it', async () => {
@@ -155,5 +159,31 @@ describe('the cost of a change, in processes', () => {
     expect(
       body.items.map(({ name, state }: { name: string; state: string }) => `${name} ${state}`).toSorted(),
     ).toEqual(['bad failed', 'good1 succeeded', 'good2 succeeded']);
+  });
+
+  it('is answered right for changes that build on one another, or undo one another, and arrive together', async () => {
+    const { request, socketPath } = await startDaemon();
+    const create = await pipeline(socketPath, [
+      ['POST', '/namespaces', { name: 'blue' }],
+      ['POST', '/bridges', bridge],
+      ['POST', '/links', link],
+      ['POST', '/nat', nat],
+      ['PATCH', '/links/veth00', { labels: { a: 'b' } }],
+    ]);
+    expect(create).toEqual([
+      ...[1, 2, 3, 4].map(() => ({ status: 201, body: ready(1) })),
+      { status: 200, body: ready(2) },
+    ]);
+    const { body: old } = await request.get('/namespaces/blue');
+    const again = await pipeline(socketPath, [
+      ['DELETE', '/namespaces/blue?cascade=true'],
+      ['POST', '/namespaces', { name: 'blue' }],
+      ['POST', '/links', link],
+    ]);
+    expect(again.map(({ status }) => status)).toEqual([204, 201, 201]);
+    const { body: fresh } = await request.get('/namespaces/blue');
+    expect(fresh).toMatchObject({ revision: 1, status: { state: 'ready' } });
+    expect(fresh.createdAt).not.toBe(old.createdAt);
+    expect(fresh.status.interfaces).toHaveLength(2);
   });
 });

@@ -4,6 +4,7 @@ import {
   ruleKey,
   type Device,
   type DeviceRef,
+  type Firewall,
   type KernelState,
 } from '../../src/kernel/state.ts';
 import type { Step } from '../../src/kernel/step.ts';
@@ -171,7 +172,12 @@ export class KernelModel {
     const { namespace, family } = step;
     this.#needNamespace(namespace);
     const key = firewallKey(namespace, family);
-    const found = this.state.firewalls.get(key) ?? { namespace, family, chains: new Map(), rules: new Map() };
+    const found: Firewall = this.state.firewalls.get(key) ?? {
+      namespace,
+      family,
+      chains: new Map(),
+      rules: new Map(),
+    };
     this.state.firewalls.set(key, found);
     if (step.step === 'chain.set') {
       found.chains.set(`${step.chain.table} ${step.chain.name}`, step.chain);

@@ -1,0 +1,55 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { observe, type NamespaceIdentity } from '../../src/kernel/observe.ts';
+import { createProcesses } from '../../src/kernel/processes.ts';
+import { run } from '../../src/kernel/run.ts';
+import type { KernelState } from '../../src/kernel/state.ts';
+import type { Intent } from '../../src/plan/intent.ts';
+import { compile, devicesExpected, plan } from '../../src/plan/plan.ts';
+import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
+import { intents, nothing } from '../support/intents.ts';
+import { essence } from '../support/model.ts';
+
+const RUNS = 25;
+
+/** The names that the random networks use are free before: what bears them then is ours. */
+const identities = new Map<string, NamespaceIdentity>(
+  ['n1', 'n2', 'n3'].map((name) => [name, { wasFree: true }]),
+);
+
+const processes = createProcesses({ timeoutMs: 20_000 });
+
+async function carryOut(have: KernelState, want: KernelState): Promise<void> {
+  const steps = plan(have, want);
+  const { failure } = await run(processes, { steps, expected: devicesExpected(have, steps), reads: [] });
+  if (failure !== null) throw failure;
+}
+
+/** What the kernel has of two networks, compared with one of them; sysctls that neither asks for are not looked at. */
+async function differs(want: KernelState, other: KernelState): Promise<unknown> {
+  const observed = await observe(processes, [want, other], identities);
+  for (const id of observed.sysctls.keys()) if (!want.sysctls.has(id)) observed.sysctls.delete(id);
+  for (const sysctl of observed.sysctls.values()) sysctl.value = sysctl.value.replaceAll('\t', ' ');
+  return essence(observed);
+}
+
+describe('plan, on the real kernel', () => {
+  it('turns any network into any other, and back into nothing', async () => {
+    const before = await kernelState();
+    const changes = async (a: Intent, b: Intent): Promise<void> => {
+      const [none, first, second] = [compile(nothing), compile(a), compile(b)];
+      try {
+        await carryOut(none, first);
+        expect(await differs(first, second)).toEqual(essence(first));
+        await carryOut(first, second);
+        expect(await differs(second, first)).toEqual(essence(second));
+        expect(plan(second, second)).toEqual([]);
+      } finally {
+        const found = await observe(processes, [first, second], identities);
+        await carryOut(found, none);
+      }
+      expect(kernelDifferences(before, await kernelState())).toEqual([]);
+    };
+    await fc.assert(fc.asyncProperty(intents, intents, changes), { numRuns: RUNS, endOnFailure: true });
+  }, 120_000);
+});
