@@ -1,5 +1,11 @@
 import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
-import { observedInterface, parseInterfaces, parseOwnRoutes, showOwnRoutes } from './interface.ts';
+import {
+  ownInterface,
+  observedInterface,
+  parseInterfaces,
+  parseOwnRoutes,
+  showOwnRoutes,
+} from './interface.ts';
 import type { Answer, Read } from './sessions.ts';
 
 /** What is read of a bridge: itself, its ports, the routes of ours that leave by it. */
@@ -14,16 +20,19 @@ export function readsOfBridge({ namespace, interface: name }: BridgeIntent): Rea
 }
 
 /** The bridge as the kernel has it; `null` stands for an answer that there was none. */
-export function parseBridge([answer]: readonly (Answer | null)[]): ObservedBridge {
-  const [addresses = [], ports = [], routes = []] = answer?.shown ?? [];
-  const found = parseInterfaces(addresses)[0];
+export function parseBridge(
+  { interface: name }: BridgeIntent,
+  [answer]: readonly (Answer | null)[],
+): ObservedBridge {
+  const found = ownInterface(name, answer?.shown[0] ?? []);
+  const [, ports = [], routes = []] = found === undefined ? [] : (answer?.shown ?? []);
   return {
     ...observedInterface(found),
     bridgeId: found?.bridgeId ?? null,
     stp: found?.stp ?? false,
     ageingSeconds: found?.ageingSeconds ?? null,
     ports: parseInterfaces(ports)
-      .map(({ name }) => name)
+      .map((port) => port.name)
       .toSorted(),
     routes: parseOwnRoutes(routes),
   };

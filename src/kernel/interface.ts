@@ -30,6 +30,14 @@ export function parseInterfaces(answer: readonly unknown[]): KernelInterface[] {
   });
 }
 
+/**
+ * The interface of ours of that very name in the answer to `addr show dev NAME`: an alternative name is answered as
+ * well, the device behind it may be anybody's, and so may one that has taken the name since.
+ */
+export function ownInterface(name: string, answer: readonly unknown[]): KernelInterface | undefined {
+  return parseInterfaces(answer).find((entry) => entry.name === name && entry.ours);
+}
+
 /** The part of an interface that the status of a resource shows. */
 export function observedInterface(entry: KernelInterface | undefined): ObservedInterface {
   if (entry === undefined) return { ...absentInterface, addresses: [] };

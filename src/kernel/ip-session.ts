@@ -20,9 +20,12 @@ export class IpSession {
   readonly #lines: AsyncIterator<string>;
   /** As written, for naming the one that failed; `Command failed -:N` counts from 1. */
   readonly #written: string[] = [];
+  readonly #timeoutMs: number;
+  #timedOut = false;
 
   constructor(processes: Processes, namespace: string, prelude: readonly Prelude[] = []) {
     this.#namespace = namespace;
+    this.#timeoutMs = processes.timeoutMs;
     this.#conversation = processes.converse(...commandLine(namespace, prelude));
     // If the process is gone, writing fails; that it is gone is told by the end of its output.
     this.#conversation.stdin.on('error', () => undefined);
@@ -31,38 +34,52 @@ export class IpSession {
 
   /** The lines of text that the prelude printed, one a `read`. */
   async readings(count: number): Promise<string[]> {
-    const readings: string[] = [];
-    for (let n = 0; n < count; n++) readings.push(await this.#nextLine());
-    return readings;
+    return this.#withDeadline(count, async () => {
+      const readings: string[] = [];
+      for (let n = 0; n < count; n++) readings.push(await this.#nextLine());
+      return readings;
+    });
   }
 
   /** Has the lines carried out; resolves when all are done. None of them may print anything. */
   async change(lines: readonly string[]): Promise<void> {
-    await this.query([...lines.map((line) => ({ line, prints: false })), { line: MARK, prints: true }]);
+    await this.#query([...lines.map((line) => ({ line, prints: false })), { line: MARK, prints: true }]);
   }
 
   /** Has `show` lines answered: for each, the array that `ip -j` prints. */
   async show(lines: readonly string[]): Promise<unknown[][]> {
-    return this.query(lines.map((line) => ({ line, prints: true })));
+    return this.#query(lines.map((line) => ({ line, prints: true })));
   }
 
   /** Ends the process and waits until it is gone: while it lives, its namespace does. */
   async close(): Promise<void> {
     this.#conversation.stdin.end();
     this.#conversation.stdout.resume();
-    await this.#conversation;
+    await this.#withDeadline(0, async () => this.#conversation);
   }
 
-  private async query(lines: readonly { line: string; prints: boolean }[]): Promise<unknown[][]> {
+  async #query(lines: readonly { line: string; prints: boolean }[]): Promise<unknown[][]> {
     for (const { line } of lines) this.#written.push(line);
     this.#conversation.stdin.write(lines.map(({ line }) => `${line}\n`).join(''));
-    const answers: unknown[][] = [];
-    for (const { prints } of lines) {
-      if (!prints) continue;
-      const answer = parseToolJson(await this.#nextLine());
-      answers.push(Array.isArray(answer) ? answer : [answer]);
+    return this.#withDeadline(lines.length, async () => {
+      const answers: unknown[][] = [];
+      for (const { prints } of lines) if (prints) answers.push(parseAnswer(await this.#nextLine()));
+      return answers;
+    });
+  }
+
+  /** Ends a process that does not answer in time; a line may take its time on a machine with many interfaces. */
+  async #withDeadline<T>(lines: number, wait: () => Promise<T>): Promise<T> {
+    const expire = (): void => {
+      this.#timedOut = true;
+      this.#conversation.kill('SIGKILL');
+    };
+    const timer = setTimeout(expire, this.#timeoutMs + lines * LINE_ALLOWANCE_MS);
+    try {
+      return await wait();
+    } finally {
+      clearTimeout(timer);
     }
-    return answers;
   }
 
   async #nextLine(): Promise<string> {
@@ -72,7 +89,7 @@ export class IpSession {
   }
 
   async #failure(): Promise<CommandFailed> {
-    const { exitCode, stderr, timedOut } = await this.#conversation;
+    const { exitCode, stderr } = await this.#conversation;
     const sysctl = /^sysctl (\S+): cannot be set/m.exec(stderr)?.[1];
     if (sysctl !== undefined) {
       const command = `ip netns exec ${this.#namespace} sysctl -w ${sysctl.replaceAll('/', '.')}`;
@@ -86,12 +103,26 @@ export class IpSession {
     const line = failedLine === undefined ? undefined : this.#written[Number(failedLine) - 1];
     const text = stderr.replaceAll(/^Command failed -:\d+$/gm, '').trim();
     const command = `${prefix}${line ?? this.#written.findLast((written) => written !== MARK) ?? '-batch -'}`;
-    if (timedOut) return new CommandFailed(command, null, 'no answer in time', { cause: 'timeout' });
+    if (this.#timedOut) return new CommandFailed(command, null, 'no answer in time', { cause: 'timeout' });
     if (exitCode === undefined)
       return new CommandFailed(command, null, text === '' ? 'ended by a signal' : text, {
         cause: 'assumption',
       });
     return new CommandFailed(command, exitCode, text);
+  }
+}
+
+/** Taking a link away waits for RCU: 20 to 35 ms, several times that under load. */
+const LINE_ALLOWANCE_MS = 200;
+
+/** What one `show` printed; what can't be read at all, for a name that nobody should have, is as if not there. */
+function parseAnswer(line: string): unknown[] {
+  try {
+    const answer = parseToolJson(line);
+    return Array.isArray(answer) ? answer : [answer];
+  } catch (error) {
+    if (error instanceof SyntaxError) return [];
+    throw error;
   }
 }
 

@@ -16,13 +16,12 @@ const options = {
 
 /** A process that is talked to line by line: its output is not collected, what it says of errors is. */
 // oxlint-disable-next-line typescript/promise-function-async -- it is a process first, and a promise of its end
-function startConversation(file: string, args: readonly string[], timeoutMs: number) {
+function startConversation(file: string, args: readonly string[]) {
   return execa(file, [...args], {
     ...options,
     env: environment(),
     stdin: 'pipe',
     buffer: { stdout: false },
-    timeout: timeoutMs,
   });
 }
 
@@ -44,8 +43,10 @@ export interface Processes {
     args: readonly string[],
     choices?: { input?: string; timeoutMs?: number },
   ) => Promise<Ended>;
-  /** Starts a process to talk to. */
+  /** Starts a process to talk to; whoever does so sees to it that it ends. */
   converse: (file: string, args: readonly string[]) => Conversation;
+  /** How long a process may take to answer or to end, in milliseconds. */
+  timeoutMs: number;
   /** How many were started through this counter. */
   started: () => number;
   /** The same processes with a counter of its own beside the common one: what one change costs. */
@@ -53,7 +54,7 @@ export interface Processes {
 }
 
 export interface ProcessOptions {
-  /** After this time a process is ended by SIGKILL. */
+  /** After this time without an answer a process is ended by SIGKILL. */
   timeoutMs: number;
 }
 
@@ -86,8 +87,9 @@ export function createProcesses(
     },
     converse: (file, args) => {
       start();
-      return startConversation(file, args, timeoutMs);
+      return startConversation(file, args);
     },
+    timeoutMs,
     started: () => count,
     counter: () => createProcesses({ timeoutMs }, start),
   };

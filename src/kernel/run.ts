@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises';
+import pLimit from 'p-limit';
 import { HOST } from '../schemas/common.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
 import { sysctlFile, type Prelude } from './ip-session.ts';
-import { parseInterfaces } from './interface.ts';
+import { ownInterface } from './interface.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
 import { restoreRules, type Note } from './restore.ts';
@@ -27,8 +28,7 @@ export interface Run {
 
 /** What a run did, complete or not. */
 export interface RunOutcome {
-  commands: RanCommand[];
-  /** Those of the commands that serve a resource, by their place in the plan. */
+  /** Each command with the step that it is of, in the order in which they ended. */
   ran: { step: Step; command: RanCommand }[];
   answers: Answer[];
   failure: CommandFailed | null;
@@ -41,13 +41,14 @@ export interface RunOutcome {
  */
 export async function run(processes: Processes, { steps, expected, reads }: Run): Promise<RunOutcome> {
   const sessions = new Sessions(processes, reads);
-  const outcome: RunOutcome = { commands: [], ran: [], answers: [], failure: null };
+  const outcome: RunOutcome = { ran: [], answers: [], failure: null };
+  const turns = pLimit(PROCESSES_AT_ONCE);
   try {
     await checkMarks(sessions, expected);
     for (const stage of schedule(steps)) {
       await sessions.closeThoseBehindWhichThisChanges(stage);
       const results = await Promise.allSettled(
-        stage.map((invocation) => invoke(processes, sessions, invocation, outcome)),
+        stage.map((invocation) => turns(() => invoke(processes, sessions, invocation, outcome))),
       );
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
@@ -62,6 +63,9 @@ export async function run(processes: Processes, { steps, expected, reads }: Run)
   return outcome;
 }
 
+/** So many processes work side by side; more than a few a core gain nothing, and each start stops this one. */
+const PROCESSES_AT_ONCE = 16;
+
 /** A name may have passed to somebody else's device since the plan was made: look at what bears it first. */
 async function checkMarks(sessions: Sessions, expected: readonly DeviceRef[]): Promise<void> {
   const byNamespace = Map.groupBy(expected, ({ namespace }) => namespace);
@@ -71,9 +75,7 @@ async function checkMarks(sessions: Sessions, expected: readonly DeviceRef[]): P
       const lines = names.map((name) => `address show dev ${name}`);
       const answers = await (await sessions.of(namespace)).show(lines);
       for (const [at, name] of names.entries()) {
-        const found = parseInterfaces(answers[at] ?? [])[0];
-        // An alternative name resolves as well, and the device behind it may be anybody's.
-        if (found?.ours === true && found.name === name) continue;
+        if (ownInterface(name, answers[at] ?? []) !== undefined) continue;
         throw new AssumptionFailed(
           `ip address show dev ${name}`,
           `${name} in ${namespace} is not the device that netnsd made`,
@@ -96,7 +98,6 @@ async function invoke(
           failure === null
             ? { command, exitCode: 0, stderr: '' }
             : { command, exitCode: failure.exitCode, stderr: failure.stderr };
-        outcome.commands.push(ran);
         outcome.ran.push({ step, command: ran });
       }
   };

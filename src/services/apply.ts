@@ -57,10 +57,16 @@ export async function apply(
   const ran: RunOutcome['ran'] = [];
   const identities = identify(draft);
   const attempt = new Attempt(deps, draft, planned, identities, ran);
-  const failure = await attempt.towardsIntent();
-  if (failure !== null) {
+  try {
+    const failure = await attempt.towardsIntent();
+    if (failure !== null) {
+      await attempt.back();
+      return { ran, problem: problemOfCommand(failure) };
+    }
+  } catch (error) {
+    deps.log.error({ err: error }, 'a change failed for no reason that a tool gave; it is undone');
     await attempt.back();
-    return { ran, problem: problemOfCommand(failure) };
+    return { ran, problem: error };
   }
   try {
     commit({ ran, problem: null, write: () => attempt.write() });

@@ -46,8 +46,8 @@ export const bridgeKind: KindService<'bridge'> = {
   assign: ({ mac }, before) => ({ mac: mac ?? before?.assigned.mac ?? chooseMac() }),
   ties: (intent) => tiesOfBridge(intent),
   reads: readsOfBridge,
-  result: ({ assigned }, answers) => ({ observed: parseBridge(answers), assigned }),
-  look: async (intent, processes) => parseBridge(await lookAt(processes, readsOfBridge(intent))),
+  result: ({ intent, assigned }, answers) => ({ observed: parseBridge(intent, answers), assigned }),
+  look: async (intent, processes) => parseBridge(intent, await lookAt(processes, readsOfBridge(intent))),
   differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
   status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({
     index,

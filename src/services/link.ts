@@ -43,8 +43,8 @@ export const linkKind: KindService<'link'> = {
   }),
   ties: (intent) => tiesOfLink(intent),
   reads: readsOfLink,
-  result: ({ assigned }, answers) => ({ observed: parseLink(answers), assigned }),
-  look: async (intent, processes) => parseLink(await lookAt(processes, readsOfLink(intent))),
+  result: ({ intent, assigned }, answers) => ({ observed: parseLink(intent, answers), assigned }),
+  look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),

@@ -23,7 +23,7 @@ export function createConformance(document: object): Conformance {
   const paths = Object.entries(at(document, ['paths'])).map(([path, operations]) => ({
     path,
     matches: new RegExp(
-      `^${path.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&').replaceAll(/\{[^}]+\}/g, '[^/]+')}$`,
+      `^${path.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&').replaceAll(/\{[^}]+\}/g, '[^/]*')}$`,
     ),
     operations: operations as Json,
   }));
@@ -57,11 +57,11 @@ function answerComplaints(
   const responses = at(document, place);
   const response = responses[String(status)] as { headers?: Json; content?: Json } | undefined;
   if (response === undefined)
-    return [`status ${status} is not documented for ${method} ${url}: ${body.slice(0, 500)}`];
-  // A dry run is answered under the status of the change, without its headers.
-  const isDryRun = /[?&]dryRun=true/.test(url);
+    return [`status ${status} is not documented for ${method} ${url.slice(0, 200)}: ${body.slice(0, 500)}`];
+  // A dry run is answered under the status of the change, without its headers; what is not ours has no revision.
+  const hasNoRevision = /[?&]dryRun=true/.test(url) || body.includes('"managed":false');
   const missing = Object.keys(response.headers ?? {}).filter(
-    (name) => !isDryRun && headers[name.toLowerCase()] === undefined,
+    (name) => !hasNoRevision && headers[name.toLowerCase()] === undefined,
   );
   const complaints = missing.map((name) => `${method} ${url}: ${status} lacks the header ${name}`);
   if (method.toUpperCase() === 'HEAD') return complaints;
