@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { createStore } from './db/store.ts';
 import { createProcesses } from './kernel/processes.ts';
 import { access } from './plugins/access.ts';
+import { jsonBodies } from './plugins/bodies.ts';
 import { Listeners } from './plugins/listeners.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { openApi, openApiDocument } from './plugins/openapi.ts';
@@ -75,6 +76,7 @@ export async function buildApp({ version, stateDir, token, needsToken, log }: Ap
       store,
       engine,
       processes,
+      log,
       lookLimit,
       validate: validatorOf(validation.check),
     }),
@@ -137,13 +139,7 @@ function createFastify(loggerInstance: FastifyBaseLogger): FastifyInstance {
       sendProblem(error, request, reply);
     },
   });
-  fastify.removeContentTypeParser('text/plain');
-  const parseJson = fastify.getDefaultJsonParser('error', 'error');
-  fastify.addContentTypeParser(
-    'application/merge-patch+json',
-    { parseAs: 'string', bodyLimit: BODY_LIMIT },
-    parseJson,
-  );
+  jsonBodies(fastify);
   return fastify;
 }
 

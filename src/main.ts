@@ -12,6 +12,9 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
   version: string;
 };
 
+// What ps(1) and ss(8) show.
+process.title = 'netnsd';
+
 try {
   process.exitCode = await main(readConfig(process.argv.slice(2), process.env, version));
 } catch (error) {

@@ -47,7 +47,9 @@ export interface ResourceRepository {
   /** What the resource held is free again. */
   clearTies: (ref: Ref) => void;
   addTies: (ref: Ref, ties: Ties) => void;
-  putObserved: (ref: Ref, observed: unknown, failure: string | null) => void;
+  /** Notes what was seen of a resource, unless it has changed since. */
+  putObserved: (seen: Ref & { revision: number }, observed: unknown) => void;
+  putFailure: (ref: Ref, failure: string) => void;
   delete: (ref: Ref) => void;
 }
 
@@ -121,8 +123,9 @@ function createWrites(database: Database): Omit<ResourceRepository, Reads> {
        updated_at = excluded.updated_at`,
   );
   const updateObserved = database.prepare(
-    'UPDATE resource SET observed = ?, failure = ? WHERE kind = ? AND name = ?',
+    'UPDATE resource SET observed = ? WHERE kind = ? AND name = ? AND revision = ?',
   );
+  const updateFailure = database.prepare('UPDATE resource SET failure = ? WHERE kind = ? AND name = ?');
   const remove = database.prepare('DELETE FROM resource WHERE kind = ? AND name = ?');
   const clearing = [
     'DELETE FROM reference WHERE from_kind = ? AND from_name = ?',
@@ -145,8 +148,11 @@ function createWrites(database: Database): Omit<ResourceRepository, Reads> {
       for (const { namespace, what } of claims) addClaim.run(namespace, what, kind, name);
       for (const { namespace, what } of needs) addNeed.run(namespace, what, kind, name);
     },
-    putObserved: ({ kind, name }, observed, failure) => {
-      updateObserved.run(JSON.stringify(observed), failure, kind, name);
+    putObserved: ({ kind, name, revision }, observed) => {
+      updateObserved.run(JSON.stringify(observed), kind, name, revision);
+    },
+    putFailure: ({ kind, name }, failure) => {
+      updateFailure.run(failure, kind, name);
     },
     delete: ({ kind, name }) => {
       remove.run(kind, name);

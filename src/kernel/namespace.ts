@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync, readlinkSync, statSync, statfsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import type { NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
+import type { NamespaceAssigned, NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
 import { NETNS_DIRECTORY } from './marks.ts';
 import { parseInterfaces, publicInterface } from './interface.ts';
 import type { Answer, Read } from './sessions.ts';
@@ -28,6 +28,11 @@ export function boundInode(name: string): number | null {
   const inode = statSync(path, { throwIfNoEntry: false })?.ino;
   if (inode === undefined) return null;
   return statfsSync(path).type === NSFS_MAGIC ? inode : null;
+}
+
+/** The inode that a namespace is known by, or null if the machine was started again since: then it is nobody's. */
+export function liveInode({ bootId, inode }: NamespaceAssigned): number | null {
+  return bootId === readBootId() ? inode : null;
 }
 
 /** The inode of the network namespace that a process is in, or null if there is no such process. */

@@ -1,7 +1,7 @@
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import type { Difference } from '../schemas/common.ts';
-import type { NamespaceAssigned, NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
+import type { NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
 import type { Placed } from '../schemas/resource.ts';
 import { isHost, namespaceRef, type Intent } from './intent.ts';
 
@@ -79,14 +79,14 @@ function isSameNamespace(a: Origin, b: Origin | undefined): boolean {
   return a.type === 'made' || (b.type === 'adopted' && a.inode === b.inode);
 }
 
-/** Where the kernel differs from what was asked of a namespace. */
+/** Where the kernel differs from what was asked of a namespace; `inode` is what it is known by, null if by none. */
 export function differencesOfNamespace(
   intent: NamespaceIntent,
-  assigned: NamespaceAssigned,
+  inode: number | null,
   observed: ObservedNamespace,
 ): Difference[] {
-  if (observed.inode !== assigned.inode)
-    return [{ path: '', intended: assigned.inode, observed: observed.inode }];
+  if (inode === null || observed.inode !== inode)
+    return [{ path: '', intended: inode, observed: observed.inode }];
   const differences: Difference[] = [];
   const loopback = observed.interfaces.find(({ type }) => type === 'loopback');
   if (intent.pid === null && loopback?.up !== true)

@@ -59,6 +59,8 @@ export class Listeners {
   async listen(address: ListenAddress, needsToken: boolean, handle: RequestListener): Promise<ListenAddress> {
     const server = createServer({ ...this.#bounds, maxHeaderSize: MAX_HEADER_BYTES }, handle);
     server.maxConnections = MOST_CONNECTIONS;
+    // Any other expectation than 100-continue may be left out of account (RFC 9110, section 10.1.1).
+    server.on('checkExpectation', handle);
     server.on('clientError', (error, socket) => refuseBrokenRequest(error, socket, this.#log));
     const hostNames = address.transport === 'tcp' ? [address.host] : [];
     server.on('connection', (socket) =>

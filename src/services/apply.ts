@@ -6,7 +6,7 @@ import type { Store } from '../db/store.ts';
 import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
 import { sysctlFile } from '../kernel/ip-session.ts';
 import { NETNS_DIRECTORY } from '../kernel/marks.ts';
-import { boundInode } from '../kernel/namespace.ts';
+import { boundInode, readBootId } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
@@ -167,6 +167,21 @@ class Attempt {
           sysctls.remember(stored.name, key, value);
     }
     for (const { stored } of this.#reads) resources.addTies(stored, tiesOf(stored));
+    this.#learnInodes();
+  }
+
+  /** A namespace that was missing, and that the change only refers to, was made anew with it. */
+  #learnInodes(): void {
+    const { resources } = this.#deps.store;
+    const touched = new Set(this.#draft.touched.map(({ ref }) => refText(ref)));
+    for (const { step, command } of this.#ran) {
+      if (step.step !== 'namespace.add' || command.exitCode !== 0 || touched.has(refText(step.serves)))
+        continue;
+      const stored = resources.get('namespace', step.namespace);
+      const inode = boundInode(step.namespace);
+      if (stored !== null && inode !== null)
+        resources.put({ ...stored, assigned: { bootId: readBootId(), inode } });
+    }
   }
 
   /** Something was not as assumed: look, and plan once more from what is there. */
@@ -246,7 +261,7 @@ class Attempt {
     }
     for (const name of this.#planned.have.namespaces.keys()) {
       const identity = this.#identities.get(name);
-      if (identity !== undefined && 'inode' in identity && boundInode(name) !== identity.inode)
+      if (identity === undefined || !('inode' in identity))
         throw new AssumptionFailed(
           `ip netns list-id name ${name}`,
           `${name} is not the namespace that netnsd knows`,
@@ -271,7 +286,7 @@ class Attempt {
     try {
       store.commit(() => {
         for (const { ref, before } of this.#draft.touched)
-          if (before !== null) store.resources.putObserved(ref, before.observed, message);
+          if (before !== null) store.resources.putFailure(ref, message);
       });
     } catch (error) {
       log.error(

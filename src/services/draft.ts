@@ -49,6 +49,11 @@ export class Draft {
     return touched === undefined ? this.#resources.get(kind, name) : (touched.after as Stored<K> | null);
   }
 
+  /** The resource as it is recorded, whatever is laid over it. */
+  recorded<K extends Kind>(kind: K, name: string): Stored<K> | null {
+    return this.#resources.get(kind, name);
+  }
+
   put(resource: Stored): void {
     this.#touch(resource, resource, this.#tiesOf(resource));
   }

@@ -1,20 +1,22 @@
 import { existsSync } from 'node:fs';
 import { NETNS_DIRECTORY } from '../kernel/marks.ts';
+import { boundInode, liveInode } from '../kernel/namespace.ts';
 import type { NamespaceIdentity } from '../kernel/observe.ts';
-import { HOST, refText } from '../schemas/common.ts';
+import { HOST } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import { tiesOf } from './kinds.ts';
 
-/** Whose the names of namespaces are, before anything is done. */
+/**
+ * Whose the names of namespaces are, before anything is done: ours by the inode that is recorded, or free. A name
+ * that is neither is somebody else's, and not listed.
+ */
 export function identify(draft: Draft): Map<string, NamespaceIdentity> {
   const identities = new Map<string, NamespaceIdentity>();
-  const touched = new Map(draft.touched.map(({ ref, before }) => [refText(ref), before]));
   const note = (name: string): void => {
     if (name === HOST || identities.has(name)) return;
-    const known = touched.get(refText({ kind: 'namespace', name }));
-    const recorded = known === undefined ? draft.get('namespace', name) : known;
-    if (recorded !== null && 'inode' in recorded.assigned)
-      identities.set(name, { inode: recorded.assigned.inode });
+    const recorded = draft.recorded('namespace', name);
+    const inode = recorded === null ? null : liveInode(recorded.assigned);
+    if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
     else if (!existsSync(`${NETNS_DIRECTORY}/${name}`)) identities.set(name, { wasFree: true });
   };
   for (const { ref, before, after } of draft.touched) {

@@ -2,6 +2,7 @@ import type { Stored } from '../db/resources.ts';
 import {
   boundInode,
   inodeOfProcess,
+  liveInode,
   namesOfInode,
   parseNamespace,
   readBootId,
@@ -53,7 +54,8 @@ export const namespaceKind: KindService<'namespace'> = {
     if (boundInode(intent.name) === null) return parseNamespace([null], intent.name);
     return parseNamespace(await lookAt(processes, readsOfNamespace(intent)), intent.name);
   },
-  differences: ({ intent, assigned }, observed) => differencesOfNamespace(intent, assigned, observed),
+  differences: ({ intent, assigned }, observed) =>
+    differencesOfNamespace(intent, liveInode(assigned), observed),
   status: ({ name }, { inode, interfaces }) => ({ inode, path: namespacePath(name), interfaces }),
 };
 

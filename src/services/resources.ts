@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { LimitFunction } from 'p-limit';
+import type { Logger } from 'pino';
 import type { ListFilter, Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { CommandFailed } from '../kernel/errors.ts';
@@ -42,6 +43,7 @@ interface Deps {
   store: Store;
   engine: Engine;
   processes: Processes;
+  log: Logger;
   /** Bounds how many reads look at the kernel side by side. */
   lookLimit: LimitFunction;
   /** Throws a problem unless the body, merged from a patch, fits the kind's schema. */
@@ -112,6 +114,7 @@ export class ResourceService {
   async get(kind: Kind, name: string): Promise<PublicResource> {
     const stored = this.#recorded(kind, name);
     const observed = await this.#look(stored);
+    this.#remember(stored, observed);
     return this.#present({ ...stored, observed });
   }
 
@@ -187,6 +190,16 @@ export class ResourceService {
       return await this.#deps.lookLimit(() => kindOf(kind).look(intent, this.#deps.processes));
     } catch (error) {
       throw error instanceof CommandFailed ? problemOfCommand(error) : error;
+    }
+  }
+
+  /** Lists show what was last seen. That it can't be noted is no reason not to answer with it. */
+  #remember(stored: Stored, observed: unknown): void {
+    const { store, log } = this.#deps;
+    try {
+      store.journal(() => store.resources.putObserved(stored, observed));
+    } catch (error) {
+      log.warn({ err: error }, 'what was seen could not be noted');
     }
   }
 

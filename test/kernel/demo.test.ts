@@ -12,7 +12,7 @@ test(
     const { stdout, stderr } = await execa('script/demo');
 
     expect(stderr).toBe('');
-    expect(stdout).not.toContain('\u001b');
+    expect(stdout).not.toContain('\u001B');
     // The requests, the answers and the commands behind them.
     expect(stdout).toMatch(
       /^ {2}\$ curl --unix-socket \/run\/netnsd\/netnsd\.sock http:\/\/localhost\/namespaces \\$/m,
@@ -31,17 +31,40 @@ test(
   },
 );
 
+/** The commands that a document has its reader type, in order. */
+async function commandsOf(document: string): Promise<string[]> {
+  const text = await readFile(document, 'utf8');
+  return [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, commands = '']) => commands);
+}
+
+/** Runs commands as a person would in `script/sandbox bash`, but ends at the first that fails. */
+async function runTyped(blocks: readonly string[]): Promise<{ printed: string; left: string }> {
+  const look = "echo '== left'\nip -br link show\niptables-save\nip netns list\n";
+  const { stdout } = await execa('script/sandbox', [
+    'bash',
+    '-c',
+    ['set -euo pipefail', ...blocks, look].join('\n'),
+  ]);
+  const [printed = '', left = ''] = stdout.split('\n== left\n');
+  return { printed, left };
+}
+
+const MADE = /veth|br00|NETNSD|blue|red|40265/;
+
 test('the walkthrough of README.md works as it is written there', { timeout: TIMEOUT_MS }, async () => {
-  const readme = await readFile('README.md', 'utf8');
-  const blocks = [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, commands]) => commands);
-  expect(blocks.length).toBeGreaterThan(5);
+  const { printed, left } = await runTyped(await commandsOf('README.md'));
 
-  // As a person would in `script/sandbox bash`, but ending at the first call that is refused.
-  const script = `set -euo pipefail\n${blocks.join('\n')}\nip -br link show; iptables-save; ip netns list`;
-  const { stdout } = await execa('script/sandbox', ['bash', '-c', script]);
+  expect(printed).toMatch(/"received":[123],[^\n]*\nicmp [^\n]*src=203\.0\.113\.10 dst=198\.51\.100\.2/);
+  expect(printed).toContain('\nhello from inside\n');
+  expect(left).toContain('uplink0');
+  expect(left).not.toMatch(MADE);
+});
 
-  expect(stdout).toMatch(/"received":[123],.*\nicmp .*src=203\.0\.113\.10 dst=198\.51\.100\.2/);
-  expect(stdout).toContain('\nhello from inside\n');
-  const [, left] = stdout.split('\nhello from inside\n');
-  expect(left).not.toMatch(/veth00|br00|NETNSD|4026/);
+test('the commands of docs/api.md work as they are written there', { timeout: TIMEOUT_MS }, async () => {
+  const [start = ''] = await commandsOf('README.md');
+  const { printed, left } = await runTyped([start, ...(await commandsOf('docs/api.md'))]);
+
+  expect(printed).toContain('"commands":["ip -n red link set dev eth0 down"');
+  expect(left).toContain('uplink0');
+  expect(left).not.toMatch(MADE);
 });

@@ -174,15 +174,13 @@ describe('a bridge', () => {
   it('changes in place, and tells what is not as asked', async () => {
     const { request } = await startDaemon();
     await request.post('/bridges').send({ name: 'br00', addresses: ['10.3.0.3/24'] });
-    const changed = await request
-      .patch('/bridges/br00')
-      .send({
-        stp: true,
-        ageingSeconds: 60,
-        mtu: 1400,
-        interface: 'lan0',
-        addresses: ['10.3.0.4/24', 'fd00::3/64'],
-      });
+    const changed = await request.patch('/bridges/br00').send({
+      stp: true,
+      ageingSeconds: 60,
+      mtu: 1400,
+      interface: 'lan0',
+      addresses: ['10.3.0.4/24', 'fd00::3/64'],
+    });
     expect(changed.body).toMatchObject({
       interface: 'lan0',
       status: { state: 'ready', stp: true, mtu: 1400 },
@@ -300,5 +298,29 @@ describe('a namespace', () => {
     expect((await request.delete('/namespaces/red')).status).toBe(204);
     expect(await run('ip', 'netns')).toContain('red');
     await run('ip', 'netns', 'delete', 'red');
+  });
+});
+
+describe('a link into a namespace that somebody deleted', () => {
+  it('is made in a new one, which is ours from then on', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    await run('ip', 'netns', 'delete', 'blue');
+    const link = { name: 'v0', type: 'veth', peer: { interface: 'eth0', namespace: 'blue' } };
+    expect((await request.post('/links').send(link)).status).toBe(201);
+    expect((await request.get('/namespaces/blue')).body.status.state).toBe('ready');
+    expect((await request.patch('/links/v0').send({ peer: { addresses: ['10.3.0.1/24'] } })).status).toBe(
+      200,
+    );
+    expect((await request.delete('/namespaces/blue?cascade=true')).status).toBe(204);
+  });
+
+  it('shows in lists what a look at it has shown', async () => {
+    const { request } = await startDaemon();
+    await request.post('/bridges').send({ name: 'br00' });
+    await run('ip', 'link', 'set', 'br00', 'down');
+    expect((await request.get('/bridges')).body.items[0].status.state).toBe('ready');
+    expect((await request.get('/bridges/br00')).body.status.state).toBe('drifted');
+    expect((await request.get('/bridges')).body.items[0].status.state).toBe('drifted');
   });
 });

@@ -215,15 +215,13 @@ describe('dnat', () => {
     await request
       .post('/nat')
       .send({ name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00' });
-    await request
-      .post('/nat')
-      .send({
-        name: 'web',
-        type: 'dnat',
-        protocol: 'tcp',
-        port: '8080',
-        to: { address: '10.1.1.1', port: '80' },
-      });
+    await request.post('/nat').send({
+      name: 'web',
+      type: 'dnat',
+      protocol: 'tcp',
+      port: '8080',
+      to: { address: '10.1.1.1', port: '80' },
+    });
     expect(await ask('tcp', FAR_HOST, 8080, 'blue')).toBe('tcp 8080');
   });
 
