@@ -4,7 +4,7 @@ import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
 import { namespacePath } from './marks.ts';
 import type { Conversation, Processes } from './processes.ts';
-import { UnsafeTokenError } from './render.ts';
+import { sysctlFile } from './sysctl.ts';
 
 /** Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. */
 export type Prelude = { do: 'read'; key: string } | { do: 'write'; key: string; value: string };
@@ -172,10 +172,4 @@ function commandLine(namespace: string, prelude: readonly Prelude[]): [file: str
       ...operations,
     ],
   ];
-}
-
-/** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */
-export function sysctlFile(key: string): string {
-  if (!/^net(\.[A-Za-z0-9_-]+)+$/.test(key)) throw new UnsafeTokenError(key);
-  return key.replaceAll('.', '/');
 }

@@ -30,6 +30,11 @@ export function boundInode(name: string): number | null {
   return statfsSync(path).type === NSFS_MAGIC ? inode : null;
 }
 
+/** Whether anything bears the name, a namespace or a left-over file. */
+export function isNameTaken(name: string): boolean {
+  return existsSync(`${NETNS_DIRECTORY}/${name}`);
+}
+
 /** The inode that a namespace is known by, or null if the machine was started again since: then it is nobody's. */
 export function liveInode({ bootId, inode }: NamespaceAssigned): number | null {
   return bootId === readBootId() ? inode : null;

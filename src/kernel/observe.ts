@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { HOST, refText } from '../schemas/common.ts';
 import { ownFirewall, saveFirewall } from './firewall.ts';
 import {
@@ -7,8 +6,8 @@ import {
   SHOW_OWN_ROUTES,
   type KernelInterface,
 } from './interface.ts';
-import { DEVICE_GROUP, NETNS_DIRECTORY } from './marks.ts';
-import { boundInode } from './namespace.ts';
+import { DEVICE_GROUP } from './marks.ts';
+import { boundInode, isNameTaken } from './namespace.ts';
 import type { Processes } from './processes.ts';
 import { run } from './run.ts';
 import type { Answer } from './sessions.ts';
@@ -57,7 +56,7 @@ function observeNamespace(
   const inode = boundInode(name);
   if (identity === undefined) return;
   if (inode === null) {
-    if ('wasFree' in identity && existsSync(`${NETNS_DIRECTORY}/${name}`))
+    if ('wasFree' in identity && isNameTaken(name))
       state.namespaces.set(name, { ...candidate, origin: { type: 'broken' } });
     return;
   }

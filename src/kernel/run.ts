@@ -1,8 +1,7 @@
-import { writeFile } from 'node:fs/promises';
 import pLimit from 'p-limit';
 import { HOST } from '../schemas/common.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
-import { sysctlFile, type Prelude } from './ip-session.ts';
+import type { Prelude } from './ip-session.ts';
 import { ownInterface } from './interface.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
@@ -11,6 +10,7 @@ import { schedule, type Invocation } from './schedule.ts';
 import { Sessions, type Answer, type Read } from './sessions.ts';
 import type { DeviceRef } from './state.ts';
 import type { Step } from './step.ts';
+import { writeHostSysctl } from './sysctl.ts';
 
 /** A step as it ran, as a person would have typed it; `exitCode` is null for what never told. */
 export interface RanCommand {
@@ -109,18 +109,14 @@ async function invoke(
   return changeInside(sessions, first.rendered.namespace, steps, note);
 }
 
-/** The daemon's own /proc/sys/net is that of its namespace: no process is needed. */
 async function writeHostSysctls(steps: Invocation['steps'], note: Note): Promise<void> {
   for (const entry of steps) {
     if (entry.rendered.tool !== 'sysctl') continue;
-    const { key, value } = entry.rendered;
     try {
-      await writeFile(`/proc/sys/${sysctlFile(key)}`, value);
+      await writeHostSysctl(entry.rendered.key, entry.rendered.value);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      const failure = new CommandFailed(`sysctl -w ${key}=${value}`, 1, message);
-      note([entry], failure);
-      throw failure;
+      if (error instanceof CommandFailed) note([entry], error);
+      throw error;
     }
     note([entry], null);
   }

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { HOST } from '../schemas/common.ts';
-import { IpSession, sysctlFile, type Prelude } from './ip-session.ts';
+import { IpSession, type Prelude } from './ip-session.ts';
 import type { Processes } from './processes.ts';
 import type { Invocation } from './schedule.ts';
+import { readHostSysctls } from './sysctl.ts';
 
 /** Something to be read inside one namespace once the plan is done. */
 export interface Read {
@@ -46,10 +46,8 @@ export class Sessions {
   async answer({ namespace, lines, sysctls }: Read): Promise<Answer> {
     const session = await this.of(namespace);
     const shown = await session.show(lines);
-    const readings = this.#readings.get(namespace) ?? {};
-    if (namespace === HOST)
-      for (const key of sysctls)
-        readings[key] = (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
+    const readings =
+      namespace === HOST ? await readHostSysctls(sysctls) : (this.#readings.get(namespace) ?? {});
     return { shown, sysctls: Object.fromEntries(sysctls.map((key) => [key, readings[key] ?? ''])) };
   }
 

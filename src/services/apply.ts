@@ -1,12 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
-import { sysctlFile } from '../kernel/ip-session.ts';
 import { NETNS_DIRECTORY } from '../kernel/marks.ts';
-import { boundInode, readBootId } from '../kernel/namespace.ts';
+import { boundInode, isNameTaken, readBootId } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
@@ -14,14 +12,13 @@ import type { Answer, Read } from '../kernel/sessions.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { devicesExpected, plan } from '../plan/plan.ts';
-import { HOST, refText } from '../schemas/common.ts';
-import { forwardingKey } from '../schemas/nat.ts';
+import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import { identify } from './identities.ts';
 import { kindOf, tiesOf } from './kinds.ts';
-import { lookAt } from './look.ts';
 import type { PlannedChange } from './planned.ts';
 import { problemOfCommand, problemOfStore } from './problem.ts';
+import { noteSysctls, releasedSysctls, type SysctlBefore } from './sysctls.ts';
 
 export interface Applied {
   ran: RunOutcome['ran'];
@@ -84,7 +81,7 @@ class Attempt {
   readonly #planned: PlannedChange;
   readonly #identities: Map<string, NamespaceIdentity>;
   readonly #ran: RunOutcome['ran'];
-  readonly #sysctlsBefore: { namespace: string; key: string; value: string }[] = [];
+  #sysctlsBefore: SysctlBefore[] = [];
   readonly #reads: { stored: Stored; reads: Read[] }[];
   #answers: Answer[] = [];
   /** False until something may have been changed. */
@@ -111,7 +108,7 @@ class Attempt {
   async towardsIntent(): Promise<CommandFailed | null> {
     const { have, want, steps } = this.#planned;
     try {
-      await this.#noteSysctls(want);
+      this.#sysctlsBefore = await noteSysctls(this.#deps.processes, have, want);
       this.#checkNamespaces(steps);
     } catch (error) {
       if (error instanceof CommandFailed && error.failure.cause !== 'assumption') return error;
@@ -153,7 +150,8 @@ class Attempt {
         resources.delete(ref);
         if (ref.kind === 'namespace' && before !== null) sysctls.forget(ref.name);
       }
-    for (const { namespace, key } of this.#released()) sysctls.forgetKey(namespace, key);
+    const { have, want } = this.#planned;
+    for (const { namespace, key } of releasedSysctls(have, want)) sysctls.forgetKey(namespace, key);
     for (const { namespace, key, value } of this.#sysctlsBefore) sysctls.remember(namespace, key, value);
     const answers = this.#answers.values();
     for (const { stored, reads } of this.#reads) {
@@ -222,35 +220,13 @@ class Attempt {
     return observe(this.#deps.processes, [have, want], this.#identities);
   }
 
-  /** Before netnsd first writes a sysctl, it notes what stood there. */
-  async #noteSysctls(want: KernelState): Promise<void> {
-    const unknown = [...want.sysctls.values()].filter(
-      ({ before, namespace }) =>
-        before === null && (namespace === HOST || this.#planned.have.namespaces.has(namespace)),
-    );
-    const byNamespace = Map.groupBy(unknown, ({ namespace }) => namespace);
-    for (const [namespace, entries] of byNamespace) {
-      const keys = entries.map(({ key }) => key);
-      const values = namespace === HOST ? readHostSysctls(keys) : await this.#readSysctls(namespace, keys);
-      for (const entry of entries) {
-        entry.before = values[entry.key] ?? '';
-        this.#sysctlsBefore.push({ namespace, key: entry.key, value: entry.before });
-      }
-    }
-  }
-
-  async #readSysctls(namespace: string, keys: string[]): Promise<Record<string, string>> {
-    const [answer] = await lookAt(this.#deps.processes, [{ namespace, lines: [], sysctls: keys }]);
-    return answer?.sysctls ?? {};
-  }
-
   /**
    * A namespace is known by its inode. One that bears the name of ours and is another is not touched; a name
    * that is taken is somebody else's. Both are seen without a process.
    */
   #checkNamespaces(steps: readonly Step[]): void {
     for (const step of steps) {
-      if (step.step === 'namespace.add' && existsSync(`${NETNS_DIRECTORY}/${step.namespace}`)) {
+      if (step.step === 'namespace.add' && isNameTaken(step.namespace)) {
         if (!this.#planned.have.namespaces.has(step.namespace))
           throw new CommandFailed(
             `ip netns ${step.pid === null ? 'add' : 'attach'} ${step.namespace}`,
@@ -267,18 +243,6 @@ class Attempt {
           `${name} is not the namespace that netnsd knows`,
         );
     }
-  }
-
-  /** Sysctls that netnsd lets go of. What was noted of a namespace when it was made stays true of it. */
-  #released(): { namespace: string; key: string }[] {
-    const { have, want } = this.#planned;
-    const forwarding = [forwardingKey(4), forwardingKey(6)];
-    return [...have.sysctls]
-      .filter(
-        ([id, { namespace, key }]) =>
-          !want.sysctls.has(id) && (namespace === HOST || !forwarding.includes(key)),
-      )
-      .map(([, entry]) => entry);
   }
 
   #markFailed(message: string): void {
@@ -301,10 +265,4 @@ const UNDO_TURNS = 2;
 
 function isNamespaceLimit({ failure, command }: CommandFailed): boolean {
   return failure.cause === 'refusal' && failure.refusal === 'limit-reached' && command.includes('netns add');
-}
-
-function readHostSysctls(keys: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    keys.map((key) => [key, readFileSync(`/proc/sys/${sysctlFile(key)}`, 'utf8').trim()]),
-  );
 }

@@ -1,6 +1,4 @@
-import { existsSync } from 'node:fs';
-import { NETNS_DIRECTORY } from '../kernel/marks.ts';
-import { boundInode, liveInode } from '../kernel/namespace.ts';
+import { boundInode, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import type { NamespaceIdentity } from '../kernel/observe.ts';
 import { HOST } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
@@ -17,7 +15,7 @@ export function identify(draft: Draft): Map<string, NamespaceIdentity> {
     const recorded = draft.recorded('namespace', name);
     const inode = recorded === null ? null : liveInode(recorded.assigned);
     if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
-    else if (!existsSync(`${NETNS_DIRECTORY}/${name}`)) identities.set(name, { wasFree: true });
+    else if (!isNameTaken(name)) identities.set(name, { wasFree: true });
   };
   for (const { ref, before, after } of draft.touched) {
     const sides = [before, after].filter((side) => side !== null);

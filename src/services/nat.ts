@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import type { Ties } from '../db/resources.ts';
 import { saveFirewall } from '../kernel/firewall.ts';
-import { sysctlFile } from '../kernel/ip-session.ts';
 import { parseNat } from '../kernel/nat.ts';
+import { readHostSysctls } from '../kernel/sysctl.ts';
 import { differencesOfNat, rulesOfNat } from '../plan/nat.ts';
 import { familyOf, parsePrefix, type Family } from '../schemas/address.ts';
 import { HOST } from '../schemas/common.ts';
@@ -58,7 +57,8 @@ export const natKind: KindService<'nat'> = {
   look: async (intent, processes) => {
     const family = natFamily(intent);
     const saved = await saveFirewall(processes, intent.namespace, family);
-    const forwarding = intent.namespace === HOST ? await readHostSysctl(forwardingKey(family)) : null;
+    const key = forwardingKey(family);
+    const forwarding = intent.namespace === HOST ? ((await readHostSysctls([key]))[key] ?? null) : null;
     return parseNat(intent.name, saved, forwarding);
   },
   differences: ({ intent }, observed) => differencesOfNat(intent, observed),
@@ -140,8 +140,4 @@ function tiesOfNat(intent: NatIntent): Ties {
       ...interfaces.flatMap((name) => (name === null ? [] : [{ namespace, what: interfaceTie(name) }])),
     ],
   };
-}
-
-async function readHostSysctl(key: string): Promise<string> {
-  return (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
 }

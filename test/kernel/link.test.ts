@@ -20,9 +20,8 @@ describe('a link', () => {
     const [far] = await ipJson('-n', 'blue', 'address', 'show', 'dev', 'eth0');
     expect(own).toMatchObject({ group: '20851', mtu: 1400, address: body.status.mac });
     expect(far).toMatchObject({ group: '20851', mtu: 1400, address: '02:00:00:00:00:0b' });
-    const address = (far?.['addr_info'] as Record<string, unknown>[]).find(
-      ({ local }) => local === 'fd00::1',
-    );
+    const addresses = far?.['addr_info'] as Record<string, unknown>[] | undefined;
+    const address = addresses?.find(({ local }) => local === 'fd00::1');
     expect(address).toMatchObject({ nodad: true });
     expect(address).not.toHaveProperty('tentative');
     expect(body.mac).toBeNull();

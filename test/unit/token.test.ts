@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { UnsafeTokenError, render, token } from '../../src/kernel/render.ts';
-import { sysctlFile } from '../../src/kernel/ip-session.ts';
+import { sysctlFile } from '../../src/kernel/sysctl.ts';
 
 describe('the last gate before the grammar of a tool', () => {
   test.each([

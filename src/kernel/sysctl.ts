@@ -1,0 +1,29 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { CommandFailed } from './errors.ts';
+import { UnsafeTokenError } from './render.ts';
+
+/** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */
+export function sysctlFile(key: string): string {
+  if (!/^net(\.[A-Za-z0-9_-]+)+$/.test(key)) throw new UnsafeTokenError(key);
+  return key.replaceAll('.', '/');
+}
+
+/** Sysctls of the daemon's own namespace, whose /proc/sys/net is its own: no process is needed. */
+export async function readHostSysctls(keys: readonly string[]): Promise<Record<string, string>> {
+  const read = async (key: string) =>
+    [key, (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim()] as const;
+  return Object.fromEntries(await Promise.all(keys.map(read)));
+}
+
+/** @throws CommandFailed saying why, as sysctl(8) would have failed */
+export async function writeHostSysctl(key: string, value: string): Promise<void> {
+  try {
+    await writeFile(`/proc/sys/${sysctlFile(key)}`, value);
+  } catch (error) {
+    throw new CommandFailed(
+      `sysctl -w ${key}=${value}`,
+      1,
+      error instanceof Error ? error.message : String(error),
+    );
+  }
+}
