@@ -52,6 +52,7 @@ type Row = [pattern: RegExp, failure: Refusal | 'assumption', command?: RegExp];
 const rows: Row[] = [
   // Ours, or as asked: look, and plan from what is there.
   [/Cannot open network namespace|setting the network namespace .* failed/, 'assumption'],
+  [/nsenter: (cannot open|reassociate to namespace)/, 'assumption'],
   [/Cannot find device|Device ".*" does not exist/, 'assumption'],
   [/argument ".*" is wrong: (Device does not exist|Invalid "netns" value)/, 'assumption'],
   [/ipv[46]: [Aa]ddress already assigned/, 'assumption'],

@@ -95,6 +95,9 @@ export function ownFirewall(namespace: string, family: Family, saved: SavedFirew
 
 export const CHAIN_PREFIX = 'NETNSD-';
 
+/** The comments of jumps and fixed rules begin so. */
+export const CHAIN_MARK = `${COMMENT_PREFIX}chain/`;
+
 /** The comments of a resource's rules begin so; the hash follows. */
 export function commentPrefix(ref: Ref): string {
   return `${COMMENT_PREFIX}${refText(ref)}:`;

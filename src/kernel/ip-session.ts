@@ -1,9 +1,9 @@
-import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { HOST } from '../schemas/common.ts';
 import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
 import { namespacePath } from './marks.ts';
-import type { Conversation, Processes } from './processes.ts';
+import { endGroup, type Conversation, type Processes } from './processes.ts';
 import { sysctlFile } from './sysctl.ts';
 
 /** Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. */
@@ -29,7 +29,7 @@ export class IpSession {
     this.#conversation = processes.converse(...commandLine(namespace, prelude));
     // If the process is gone, writing fails; that it is gone is told by the end of its output.
     this.#conversation.stdin.on('error', () => undefined);
-    this.#lines = createInterface({ input: this.#conversation.stdout })[Symbol.asyncIterator]();
+    this.#lines = linesOf(this.#conversation.stdout);
   }
 
   /** The lines of text that the prelude printed, one a `read`. */
@@ -72,7 +72,9 @@ export class IpSession {
   async #withDeadline<T>(lines: number, wait: () => Promise<T>): Promise<T> {
     const expire = (): void => {
       this.#timedOut = true;
-      this.#conversation.kill('SIGKILL');
+      // Whatever it has started holds its output as well; it leads a group of its own.
+      endGroup(this.#conversation.pid);
+      this.#conversation.stdout.destroy();
     };
     const timer = setTimeout(expire, this.#timeoutMs + lines * LINE_ALLOWANCE_MS);
     try {
@@ -115,14 +117,26 @@ export class IpSession {
 /** Taking a link away waits for RCU: 20 to 35 ms, several times that under load. */
 const LINE_ALLOWANCE_MS = 200;
 
-/** What one `show` printed; what can't be read at all, for a name that nobody should have, is as if not there. */
+/** What one `show` printed. */
 function parseAnswer(line: string): unknown[] {
   try {
     const answer = parseToolJson(line);
     return Array.isArray(answer) ? answer : [answer];
-  } catch (error) {
-    if (error instanceof SyntaxError) return [];
-    throw error;
+  } catch {
+    // To take it for "not there" would be to act on a guess.
+    const said = `its answer can't be read: ${line.slice(0, 200)}`;
+    throw new CommandFailed('ip -j -batch -', 0, said, { cause: 'refusal', refusal: 'kernel-error' });
+  }
+}
+
+/** Lines end with LF alone: names and aliases may hold other characters that readers of text take for line ends. */
+async function* linesOf(stream: Readable): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of stream) {
+    const lines = `${rest}${decoder.decode(asBytes(chunk), { stream: true })}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
   }
 }
 
@@ -172,4 +186,8 @@ function commandLine(namespace: string, prelude: readonly Prelude[]): [file: str
       ...operations,
     ],
   ];
+}
+
+function asBytes(chunk: unknown): Uint8Array {
+  return chunk instanceof Uint8Array ? chunk : Buffer.from(String(chunk));
 }

@@ -1,5 +1,5 @@
 import type { ObservedNat } from '../schemas/nat.ts';
-import { commentPrefix, type SavedFirewall } from './firewall.ts';
+import { CHAIN_MARK, commentPrefix, type SavedFirewall } from './firewall.ts';
 
 /** The rules that carry the mark of a nat rule, with the counters of the one that translates. */
 export function parseNat(name: string, saved: SavedFirewall, forwarding: string | null): ObservedNat {
@@ -11,5 +11,8 @@ export function parseNat(name: string, saved: SavedFirewall, forwarding: string 
     bytes: translating.reduce((sum, { bytes }) => sum + bytes, 0),
     rules: rules.map(({ chain, spec }) => `-A ${chain} ${spec}`),
     forwarding,
+    chainMarks: saved.rules.flatMap(({ comment }) =>
+      comment?.startsWith(CHAIN_MARK) === true ? [comment] : [],
+    ),
   };
 }

@@ -1,5 +1,5 @@
 import { HOST, refText } from '../schemas/common.ts';
-import { ownFirewall, saveFirewall } from './firewall.ts';
+import { CHAIN_MARK, ownFirewall, saveFirewall } from './firewall.ts';
 import {
   parseInterfaces,
   parseOwnRoutesByDevice,
@@ -14,8 +14,11 @@ import type { Answer } from './sessions.ts';
 import { emptyState, type Device, type Firewall, type KernelState, type NamespaceState } from './state.ts';
 import type { Route } from '../schemas/interface.ts';
 
-/** Whose a bound name is: the inode that netnsd knows it by, or that it was free before netnsd used it. */
-export type NamespaceIdentity = { inode: number } | { wasFree: true };
+/**
+ * How a bound name is known to be ours: by its inode; or because the name was free and netnsd's own attempt to bind
+ * it ended without a word (`attempted`), so that what is there now may be half of it.
+ */
+export type NamespaceIdentity = { inode: number } | { attempted: true };
 
 /**
  * What the kernel has of all that the candidates speak of: states of before and after, say, one of which or
@@ -56,7 +59,7 @@ function observeNamespace(
   const inode = boundInode(name);
   if (identity === undefined) return;
   if (inode === null) {
-    if ('wasFree' in identity && isNameTaken(name))
+    if ('attempted' in identity && isNameTaken(name))
       state.namespaces.set(name, { ...candidate, origin: { type: 'broken' } });
     return;
   }
@@ -137,7 +140,7 @@ async function observeFirewall(
   );
   const own = ownFirewall(namespace, family, await saveFirewall(processes, namespace, family));
   const rules = [...own.rules].filter(
-    ([, { serves, comment }]) => owners.has(refText(serves)) || comment.startsWith('netnsd:chain/'),
+    ([, { serves, comment }]) => owners.has(refText(serves)) || comment.startsWith(CHAIN_MARK),
   );
   if (own.chains.size === 0 && rules.length === 0) return null;
   return { ...own, rules: new Map(rules) };

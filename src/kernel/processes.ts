@@ -94,3 +94,13 @@ export function createProcesses(
     counter: () => createProcesses({ timeoutMs }, start),
   };
 }
+
+/** Ends a process that we have started, with all that it has started itself. */
+export function endGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself in the meantime.
+  }
+}

@@ -31,6 +31,8 @@ export interface RunOutcome {
   /** Each command with the step that it is of, in the order in which they ended. */
   ran: { step: Step; command: RanCommand }[];
   answers: Answer[];
+  /** What stood in the sysctls that were read or written before any was written, by namespace. */
+  readings: ReadonlyMap<string, Record<string, string>>;
   failure: CommandFailed | null;
 }
 
@@ -41,7 +43,7 @@ export interface RunOutcome {
  */
 export async function run(processes: Processes, { steps, expected, reads }: Run): Promise<RunOutcome> {
   const sessions = new Sessions(processes, reads);
-  const outcome: RunOutcome = { ran: [], answers: [], failure: null };
+  const outcome: RunOutcome = { ran: [], answers: [], readings: sessions.readings, failure: null };
   const turns = pLimit(PROCESSES_AT_ONCE);
   try {
     await checkMarks(sessions, expected);

@@ -22,7 +22,8 @@ export interface Answer {
 /** The `ip` processes of one run, one a namespace, started when first needed and kept until the end. */
 export class Sessions {
   readonly #open = new Map<string, IpSession>();
-  readonly #readings = new Map<string, Record<string, string>>();
+  /** What stood in sysctls before this run wrote any, by namespace: those to be read, and all that it writes. */
+  readonly readings = new Map<string, Record<string, string>>();
   readonly #processes: Processes;
   readonly #sysctlsToRead: Map<string, string[]>;
 
@@ -47,7 +48,7 @@ export class Sessions {
     const session = await this.of(namespace);
     const shown = await session.show(lines);
     const readings =
-      namespace === HOST ? await readHostSysctls(sysctls) : (this.#readings.get(namespace) ?? {});
+      namespace === HOST ? await readHostSysctls(sysctls) : (this.readings.get(namespace) ?? {});
     return { shown, sysctls: Object.fromEntries(sysctls.map((key) => [key, readings[key] ?? ''])) };
   }
 
@@ -58,7 +59,11 @@ export class Sessions {
   async closeThoseBehindWhichThisChanges(stage: readonly Invocation[]): Promise<void> {
     const stale = stage.flatMap(({ steps }) =>
       steps.flatMap(({ step }) => {
-        if (step.step === 'namespace.delete' || step.step === 'namespace.add') return [step.namespace];
+        if (step.step === 'namespace.delete' || step.step === 'namespace.add') {
+          // What was read there says nothing of what bears the name from then on.
+          this.readings.delete(step.namespace);
+          return [step.namespace];
+        }
         if (step.step === 'device.move') return [step.to.namespace];
         if (
           step.step === 'device.delete' &&
@@ -77,16 +82,18 @@ export class Sessions {
   }
 
   async #start(namespace: string, prelude: Prelude[]): Promise<IpSession> {
-    const known = this.#readings.get(namespace);
-    const keys = known === undefined && namespace !== HOST ? (this.#sysctlsToRead.get(namespace) ?? []) : [];
+    const known = this.readings.get(namespace) ?? {};
+    const written = prelude.map(({ key }) => key);
+    const wanted = namespace === HOST ? [] : [...(this.#sysctlsToRead.get(namespace) ?? []), ...written];
+    const keys = [...new Set(wanted)].filter((key) => known[key] === undefined);
     const session = new IpSession(this.#processes, namespace, [
       ...keys.map((key) => ({ do: 'read', key }) as const),
       ...prelude,
     ]);
     this.#open.set(namespace, session);
     const values = await session.readings(keys.length);
-    if (keys.length > 0)
-      this.#readings.set(namespace, Object.fromEntries(keys.map((key, at) => [key, values[at] ?? ''])));
+    const read = Object.fromEntries(keys.map((key, at) => [key, values[at] ?? '']));
+    this.readings.set(namespace, { ...known, ...read });
     return session;
   }
 

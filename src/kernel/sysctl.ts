@@ -10,9 +10,18 @@ export function sysctlFile(key: string): string {
 
 /** Sysctls of the daemon's own namespace, whose /proc/sys/net is its own: no process is needed. */
 export async function readHostSysctls(keys: readonly string[]): Promise<Record<string, string>> {
-  const read = async (key: string) =>
-    [key, (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim()] as const;
+  const read = async (key: string) => [key, await readHostSysctl(key)] as const;
   return Object.fromEntries(await Promise.all(keys.map(read)));
+}
+
+async function readHostSysctl(key: string): Promise<string> {
+  try {
+    return (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
+  } catch (error) {
+    // Without IPv6, say, there is no such file.
+    const said = error instanceof Error ? error.message : String(error);
+    throw new CommandFailed(`sysctl -n ${key}`, 1, said, { cause: 'refusal', refusal: 'kernel-unsupported' });
+  }
 }
 
 /** @throws CommandFailed saying why, as sysctl(8) would have failed */

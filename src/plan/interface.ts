@@ -12,7 +12,9 @@ export function familyOfRoute({ to, via, src }: Route): Family {
 /** Two routes of one interface are the same exactly if their keys are. */
 export function routeKey(route: Route): string {
   const family = familyOfRoute(route);
-  const metric = route.metric ?? DEFAULT_METRIC[family];
+  // IPv6 has no metric 0: the kernel takes it for none given.
+  const given = family === 6 && route.metric === 0 ? null : route.metric;
+  const metric = given ?? DEFAULT_METRIC[family];
   return [family, route.to, route.via, metric, route.src, route.table].join(' ');
 }
 

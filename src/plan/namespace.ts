@@ -42,6 +42,8 @@ export interface NamespaceSteps {
   gone: Set<string>;
   /** Namespaces of which nothing is left from before. */
   fresh: Set<string>;
+  /** Names that are bound anew, to a fresh namespace or to that of a process. */
+  bound: Set<string>;
 }
 
 export function planNamespaces(have: KernelState, want: KernelState): NamespaceSteps {
@@ -52,6 +54,7 @@ export function planNamespaces(have: KernelState, want: KernelState): NamespaceS
     loopbacks: [],
     gone: new Set(),
     fresh: new Set(),
+    bound: new Set(),
   };
   for (const [name, { serves, origin }] of have.namespaces) {
     if (isSameNamespace(origin, want.namespaces.get(name)?.origin)) continue;
@@ -61,6 +64,7 @@ export function planNamespaces(have: KernelState, want: KernelState): NamespaceS
   }
   for (const [name, { serves, origin }] of want.namespaces) {
     if (isSameNamespace(origin, have.namespaces.get(name)?.origin)) continue;
+    steps.bound.add(name);
     const pid = origin.type === 'adopted' ? origin.pid : null;
     steps.adds.push({ step: 'namespace.add', serves, namespace: name, pid });
     if (pid === null) {
@@ -106,4 +110,13 @@ export function differencesOfNamespace(
 /** The kernel prints tabs between the numbers of a sysctl that has several. */
 function words(value: string): string {
   return value.trim().split(/\s+/).join(' ');
+}
+
+/** Names that stand for another namespace in the one state than in the other. */
+export function reboundNames(have: KernelState, want: KernelState): Set<string> {
+  const isOther = ([name, { origin }]: [string, { origin: Origin }]): boolean => {
+    const before = have.namespaces.get(name)?.origin;
+    return before !== undefined && !isSameNamespace(origin, before);
+  };
+  return new Set([...want.namespaces].filter(isOther).map(([name]) => name));
 }

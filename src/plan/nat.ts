@@ -2,9 +2,16 @@ import type { Firewall, Rule } from '../kernel/state.ts';
 import { familyOf } from '../schemas/address.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import { parsePorts } from '../schemas/format.ts';
-import type { DnatIntent, MasqueradeIntent, NatIntent, ObservedNat, SnatIntent } from '../schemas/nat.ts';
-import { CHAINS } from './firewall.ts';
-import { addRule, makeRule } from './rule.ts';
+import {
+  natFamily,
+  type DnatIntent,
+  type MasqueradeIntent,
+  type NatIntent,
+  type ObservedNat,
+  type SnatIntent,
+} from '../schemas/nat.ts';
+import { CHAINS, baseFirewall } from './firewall.ts';
+import { addRule, makeRule, markIn } from './rule.ts';
 
 /** Adds the rules of an address translation to the firewall of its namespace and family. */
 export function compileNat(firewall: Firewall, intent: NatIntent): void {
@@ -111,6 +118,14 @@ function destination(address: string, published: Ports, target: Ports): string {
   return `${host}:${target.first}-${target.last}/${published.first}`;
 }
 
+/** The comments of all rules that lead to the chains of an address translation. */
+export function chainMarksOf(intent: NatIntent): string[] {
+  const serves: Ref = { kind: 'nat', name: intent.name };
+  const { chains, rules } = baseFirewall(intent.namespace, natFamily(intent), serves);
+  const fixed = [...chains.values()].flatMap((chain) => chain.fixed);
+  return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
+}
+
 /** Where the kernel differs from what was asked of an address translation. */
 export function differencesOfNat(intent: NatIntent, observed: ObservedNat): Difference[] {
   const differences: Difference[] = [];
@@ -119,7 +134,11 @@ export function differencesOfNat(intent: NatIntent, observed: ObservedNat): Diff
   const complete = rulesOfNat(intent).every(({ comment }) => found.includes(comment));
   if (!complete || observed.rules.length !== intended.length)
     differences.push({ path: '/status/rules', intended, observed: observed.rules });
-  if (observed.forwarding !== null && observed.forwarding === '0')
+  const marks = new Set(observed.chainMarks);
+  const ways = chainMarksOf(intent);
+  if (!ways.every((mark) => marks.has(mark)))
+    differences.push({ path: '/status/chains', intended: ways, observed: observed.chainMarks });
+  if (observed.forwarding === '0')
     differences.push({ path: '/status/forwarding', intended: '1', observed: observed.forwarding });
   return differences;
 }

@@ -7,7 +7,7 @@ import { planDevices } from './devices.ts';
 import { firewallIn, planFirewalls } from './firewall.ts';
 import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
-import { compileNamespace, planNamespaces } from './namespace.ts';
+import { compileNamespace, planNamespaces, type NamespaceSteps } from './namespace.ts';
 import { compileNat } from './nat.ts';
 
 /** What the kernel is to have for an intent. Pure. */
@@ -59,7 +59,7 @@ export function plan(have: KernelState, want: KernelState): Step[] {
   const namespaces = planNamespaces(have, want);
   const firewalls = planFirewalls(have, want, namespaces.gone, namespaces.fresh);
   const devices = planDevices(have, want, namespaces.gone);
-  const sysctls = planSysctls(have, want, namespaces.gone, namespaces.fresh);
+  const sysctls = planSysctls(have, want, namespaces);
   // What guards a network is there before it, and goes after it. Where no device goes, old rules are exchanged
   // for new ones at once.
   const guardsGoLater = devices.deletes.length > 0;
@@ -86,18 +86,18 @@ interface SysctlSteps {
   setsOfInterfaces: Step[];
 }
 
-function planSysctls(
-  have: KernelState,
-  want: KernelState,
-  gone: Set<string>,
-  fresh: Set<string>,
-): SysctlSteps {
+function planSysctls(have: KernelState, want: KernelState, { gone, bound }: NamespaceSteps): SysctlSteps {
   const steps: SysctlSteps = { restores: [], sets: [], setsOfInterfaces: [] };
   for (const [id, { serves, namespace, key, value, before }] of have.sysctls)
-    if (!want.sysctls.has(id) && !gone.has(namespace) && before !== null && before !== value)
+    if (
+      (!want.sysctls.has(id) || bound.has(namespace)) &&
+      !gone.has(namespace) &&
+      before !== null &&
+      before !== value
+    )
       steps.restores.push({ step: 'sysctl.set', serves, namespace, key, value: before });
   for (const [id, { serves, namespace, key, value }] of want.sysctls) {
-    if (!fresh.has(namespace) && have.sysctls.get(id)?.value === value) continue;
+    if (!bound.has(namespace) && have.sysctls.get(id)?.value === value) continue;
     const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
     list.push({ step: 'sysctl.set', serves, namespace, key, value });
   }

@@ -36,3 +36,8 @@ function markOf(owner: string, says: string): string {
 function withComment(match: string, comment: string, target: string): string {
   return `${match === '' ? '' : `${match} `}-m comment --comment "${comment}" -j ${target}`;
 }
+
+/** The mark in a rule that one of the functions above has made. */
+export function markIn(spec: string): string {
+  return /--comment "([^"]*)"/.exec(spec)?.[1] ?? '';
+}

@@ -30,9 +30,12 @@ export const clientBounds = {
   headersTimeout: 10_000,
   keepAliveTimeout: 30_000,
   connectionsCheckingInterval: 5_000,
+  maxConnections: 1_000,
 };
 const MAX_HEADER_BYTES = 16 * 1024;
-const MOST_CONNECTIONS = 1_000;
+
+/** How long the answers in hand may take once netnsd is to end. */
+const LAST_ANSWERS_MS = 2_000;
 
 /** The places where netnsd listens: each an HTTP server of its own before one application. */
 export class Listeners {
@@ -57,8 +60,9 @@ export class Listeners {
    * @throws ListenError
    */
   async listen(address: ListenAddress, needsToken: boolean, handle: RequestListener): Promise<ListenAddress> {
-    const server = createServer({ ...this.#bounds, maxHeaderSize: MAX_HEADER_BYTES }, handle);
-    server.maxConnections = MOST_CONNECTIONS;
+    const { maxConnections, ...timeouts } = this.#bounds;
+    const server = createServer({ ...timeouts, maxHeaderSize: MAX_HEADER_BYTES }, handle);
+    server.maxConnections = maxConnections;
     // Any other expectation than 100-continue may be left out of account (RFC 9110, section 10.1.1).
     server.on('checkExpectation', handle);
     server.on('clientError', (error, socket) => refuseBrokenRequest(error, socket, this.#log));
@@ -80,7 +84,10 @@ export class Listeners {
         const closed = once(server, 'close');
         server.close();
         server.closeIdleConnections();
+        // A client that holds a connection open, or never finishes its request, does not hold up the end.
+        const end = setTimeout(() => server.closeAllConnections(), LAST_ANSWERS_MS);
         await closed;
+        clearTimeout(end);
       }),
     );
   }

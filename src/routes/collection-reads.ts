@@ -54,7 +54,9 @@ function registerList<K extends Kind>(
     async ({ query }) => {
       const page: { items: object[]; next: string | null } = resources.list(kind, listChoice(query));
       // What others made has no place in the order of ours: it stands at the end of the last page.
-      if (foreign === undefined || query.all !== true || page.next !== null) return page;
+      // It has no labels either.
+      const isWanted = query.all === true && page.next === null && query.label === undefined;
+      if (foreign === undefined || !isWanted) return page;
       return { ...page, items: [...page.items, ...(await foreign.list(query.namespace ?? null))] };
     },
   );

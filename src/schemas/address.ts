@@ -70,7 +70,11 @@ export function explainNetwork(text: string): string | null {
 
 /** Says what is wrong with the destination of a route: `default` or a network. */
 export function explainDestination(text: string): string | null {
-  return text === 'default' ? null : explainNetwork(text);
+  if (text === 'default') return null;
+  const problem = explainNetwork(text);
+  if (problem === null && parsePrefix(text).prefixLength === 0)
+    return `${text} is every address: write \`default\``;
+  return problem;
 }
 
 function parsePrefixStrictly(text: string) {

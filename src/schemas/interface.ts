@@ -52,7 +52,6 @@ export const interfaceFields = {
   routes: Type.Optional(
     Type.Array(ref(Route), {
       maxItems: 256,
-      uniqueItems: true,
       default: [],
       description: 'put there while the interface is up',
     }),

@@ -191,7 +191,10 @@ export interface ObservedNat {
   packets: number;
   bytes: number;
   rules: string[];
+  /** The sysctl; null where it could not be read. */
   forwarding: string | null;
+  /** The comments of the rules that lead to the rule's chains. */
+  chainMarks: string[];
 }
 
 /** The family of the addresses that a rule is about. */

@@ -11,14 +11,16 @@ import { run, type RunOutcome } from '../kernel/run.ts';
 import type { Answer, Read } from '../kernel/sessions.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
+import { reboundNames } from '../plan/namespace.ts';
 import { devicesExpected, plan } from '../plan/plan.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
-import { identify } from './identities.ts';
+import { identify, learnIdentities } from './identities.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
 import { problemOfCommand, problemOfStore } from './problem.ts';
-import { noteSysctls, releasedSysctls, type SysctlBefore } from './sysctls.ts';
+import { noteHostSysctls, noteReadings, releasedSysctls, type SysctlBefore } from './sysctls.ts';
+import { withoutMissing } from './undo-target.ts';
 
 export interface Applied {
   ran: RunOutcome['ran'];
@@ -81,9 +83,11 @@ class Attempt {
   readonly #planned: PlannedChange;
   readonly #identities: Map<string, NamespaceIdentity>;
   readonly #ran: RunOutcome['ran'];
-  #sysctlsBefore: SysctlBefore[] = [];
+  readonly #sysctlsBefore: SysctlBefore[] = [];
   readonly #reads: { stored: Stored; reads: Read[] }[];
   #answers: Answer[] = [];
+  /** What undoing leads to; null for what the change was planned from. */
+  #target: KernelState | null = null;
   /** False until something may have been changed. */
   #touchedKernel = false;
 
@@ -108,7 +112,7 @@ class Attempt {
   async towardsIntent(): Promise<CommandFailed | null> {
     const { have, want, steps } = this.#planned;
     try {
-      this.#sysctlsBefore = await noteSysctls(this.#deps.processes, have, want);
+      this.#sysctlsBefore.push(...(await noteHostSysctls(want)));
       this.#checkNamespaces(steps);
     } catch (error) {
       if (error instanceof CommandFailed && error.failure.cause !== 'assumption') return error;
@@ -124,12 +128,12 @@ class Attempt {
   /** Plans back to what was there. If that fails too, the resources are marked as failed. */
   async back(): Promise<void> {
     if (!this.#touchedKernel) return;
-    const { have } = this.#planned;
+    const target = this.#target ?? this.#planned.have;
     let failure: unknown = null;
     for (let turn = 0; turn < UNDO_TURNS; turn++) {
       try {
         const observed = await this.#observe();
-        const steps = plan(observed, have);
+        const steps = plan(observed, target);
         if (steps.length === 0) return;
         failure = await this.#run(observed, steps, []);
         if (failure === null) return;
@@ -152,6 +156,7 @@ class Attempt {
       }
     const { have, want } = this.#planned;
     for (const { namespace, key } of releasedSysctls(have, want)) sysctls.forgetKey(namespace, key);
+    for (const name of reboundNames(have, want)) sysctls.forget(name);
     for (const { namespace, key, value } of this.#sysctlsBefore) sysctls.remember(namespace, key, value);
     const answers = this.#answers.values();
     for (const { stored, reads } of this.#reads) {
@@ -160,9 +165,6 @@ class Attempt {
         reads.map(() => answers.next().value ?? null),
       );
       resources.put({ ...stored, observed: result.observed, assigned: result.assigned, failure: null });
-      if (stored.kind === 'namespace')
-        for (const [key, value] of Object.entries(result.sysctlsBefore ?? {}))
-          sysctls.remember(stored.name, key, value);
     }
     for (const { stored } of this.#reads) resources.addTies(stored, tiesOf(stored));
     this.#learnInodes();
@@ -186,11 +188,17 @@ class Attempt {
   async #again(want: KernelState): Promise<CommandFailed | null> {
     try {
       const observed = await this.#observe();
+      this.#target ??= this.#ran.length === 0 ? observed : this.#withoutMissing(observed);
       return await this.#run(observed, plan(observed, want));
     } catch (error) {
       if (error instanceof CommandFailed) return error;
       throw error;
     }
+  }
+
+  #withoutMissing(observed: KernelState): KernelState {
+    const changing = this.#draft.touched.flatMap(({ ref }) => (ref.kind === 'namespace' ? [ref.name] : []));
+    return withoutMissing(this.#planned.have, observed, new Set(changing));
   }
 
   async #wait(first: CommandFailed, want: KernelState): Promise<CommandFailed | null> {
@@ -211,6 +219,8 @@ class Attempt {
       reads: reads ?? this.#reads.flatMap((entry) => entry.reads),
     });
     this.#ran.push(...outcome.ran);
+    learnIdentities(this.#identities, outcome.ran);
+    this.#sysctlsBefore.push(...noteReadings(this.#planned.want, outcome.readings));
     this.#answers = outcome.answers;
     return outcome.failure;
   }

@@ -35,7 +35,7 @@ export interface KindService<K extends Kind> {
   result: (
     stored: Stored<K>,
     answers: readonly (Answer | null)[],
-  ) => { observed: ObservedOf<K>; assigned: AssignedOf<K>; sysctlsBefore?: Record<string, string> };
+  ) => { observed: ObservedOf<K>; assigned: AssignedOf<K> };
   /** What the kernel has now. */
   look: (intent: IntentOf<K>, processes: Processes) => Promise<ObservedOf<K>>;
   /** Where that differs from what was asked. */

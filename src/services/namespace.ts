@@ -24,30 +24,24 @@ export const namespaceKind: KindService<'namespace'> = {
   complete: ({ name, pid = null, sysctls = {}, labels = {} }) => ({ name, pid, sysctls, labels }),
 
   check: (intent, draft, before) => {
-    const inode = intent.pid === null ? null : checkAdoption(intent, intent.pid, draft);
+    const inode = intent.pid === null ? null : adoptedInode(intent, intent.pid, before, draft);
     if (before !== null) checkStaysSame(before, intent, inode, draft);
     checkForwarding(intent, draft);
   },
 
-  assign: ({ pid }, before) => ({
-    bootId: readBootId(),
-    inode: (pid === null ? before?.assigned.inode : inodeOfProcess(pid)) ?? 0,
-  }),
+  assign: ({ pid }, before) => {
+    if (before !== null && isStillBound(before, pid)) return before.assigned;
+    return { bootId: readBootId(), inode: (pid === null ? null : inodeOfProcess(pid)) ?? 0 };
+  },
   ties: () => ({ references: [], claims: [], needs: [] }),
 
-  // Forwarding is what rules turn on later: what stood there is noted while a process is inside anyway.
-  reads: (intent) =>
-    readsOfNamespace(intent).map((read) => ({
-      ...read,
-      sysctls: [...new Set([...read.sysctls, forwardingKey(4), forwardingKey(6)])],
-    })),
+  reads: (intent) => readsOfNamespace(intent).map((read) => ({ ...read, sysctls: [] })),
   result: (stored, [answer]) => {
     const { name, sysctls } = stored.intent;
     const { inode, interfaces } = parseNamespace([answer ?? null], name);
     return {
       observed: { inode, interfaces, sysctls },
       assigned: { ...stored.assigned, inode: inode ?? stored.assigned.inode },
-      sysctlsBefore: answer?.sysctls ?? {},
     };
   },
   look: async (intent, processes) => {
@@ -58,6 +52,22 @@ export const namespaceKind: KindService<'namespace'> = {
     differencesOfNamespace(intent, liveInode(assigned), observed),
   status: ({ name }, { inode, interfaces }) => ({ inode, path: namespacePath(name), interfaces }),
 };
+
+/** Whether what was made or adopted then is still bound; a pid may have passed to another process since. */
+function isStillBound({ intent, assigned }: Stored<'namespace'>, pid: number | null): boolean {
+  const inode = liveInode(assigned);
+  return pid === intent.pid && inode !== null && boundInode(intent.name) === inode;
+}
+
+function adoptedInode(
+  intent: NamespaceIntent,
+  pid: number,
+  before: Stored<'namespace'> | null,
+  draft: Draft,
+): number {
+  if (before !== null && isStillBound(before, pid)) return before.assigned.inode;
+  return checkAdoption(intent, pid, draft);
+}
 
 /** Gives the inode of the namespace that is to be adopted. */
 function checkAdoption({ name }: NamespaceIntent, pid: number, draft: Draft): number {

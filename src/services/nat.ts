@@ -1,8 +1,10 @@
 import type { Ties } from '../db/resources.ts';
-import { saveFirewall } from '../kernel/firewall.ts';
+import { CommandFailed } from '../kernel/errors.ts';
+import { saveFirewall, type SavedFirewall } from '../kernel/firewall.ts';
 import { parseNat } from '../kernel/nat.ts';
+import type { Processes } from '../kernel/processes.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
-import { differencesOfNat, rulesOfNat } from '../plan/nat.ts';
+import { chainMarksOf, differencesOfNat, rulesOfNat } from '../plan/nat.ts';
 import { familyOf, parsePrefix, type Family } from '../schemas/address.ts';
 import { HOST } from '../schemas/common.ts';
 import { parsePorts } from '../schemas/format.ts';
@@ -15,9 +17,11 @@ import {
   type NatSpec,
   type SnatIntent,
 } from '../schemas/nat.ts';
-import { checkClaims, checkReference, interfaceTie } from './interface.ts';
+import type { Draft } from './draft.ts';
+import { checkReference, interfaceTie } from './interface.ts';
 import type { KindService } from './kind.ts';
-import { Problem, invalidField } from './problem.ts';
+import { lookAt } from './look.ts';
+import { Problem, invalidField, taken } from './problem.ts';
 
 export const natKind: KindService<'nat'> = {
   kind: 'nat',
@@ -29,7 +33,7 @@ export const natKind: KindService<'nat'> = {
   },
   check: (intent, draft) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
-    checkClaims(tiesOfNat(intent).claims, { kind: 'nat', name: intent.name }, draft);
+    if (intent.type === 'dnat') checkPublished(intent, draft);
     const key = forwardingKey(natFamily(intent));
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
     if (value !== undefined && value !== '1')
@@ -51,19 +55,40 @@ export const natKind: KindService<'nat'> = {
       bytes: 0,
       rules: rulesOfNat(intent).map(({ chain, spec }) => `-A ${chain} ${spec}`),
       forwarding: '1',
+      chainMarks: chainMarksOf(intent),
     },
     assigned,
   }),
   look: async (intent, processes) => {
     const family = natFamily(intent);
-    const saved = await saveFirewall(processes, intent.namespace, family);
-    const key = forwardingKey(family);
-    const forwarding = intent.namespace === HOST ? ((await readHostSysctls([key]))[key] ?? null) : null;
-    return parseNat(intent.name, saved, forwarding);
+    const saved = await saveIfThere(processes, intent.namespace, family);
+    return parseNat(intent.name, saved, await readForwarding(processes, intent.namespace, family));
   },
   differences: ({ intent }, observed) => differencesOfNat(intent, observed),
   status: (_intent, { packets, bytes, rules }) => ({ packets, bytes, rules }),
 };
+
+/** All rules of a namespace; none if it is gone. */
+async function saveIfThere(processes: Processes, namespace: string, family: Family): Promise<SavedFirewall> {
+  try {
+    return await saveFirewall(processes, namespace, family);
+  } catch (error) {
+    if (error instanceof CommandFailed && error.failure.cause === 'assumption')
+      return { chains: [], rules: [] };
+    throw error;
+  }
+}
+
+async function readForwarding(
+  processes: Processes,
+  namespace: string,
+  family: Family,
+): Promise<string | null> {
+  const key = forwardingKey(family);
+  if (namespace === HOST) return (await readHostSysctls([key]))[key] ?? null;
+  const [answer] = await lookAt(processes, [{ namespace, lines: [], sysctls: [key] }]);
+  return answer?.sysctls[key] ?? null;
+}
 
 /** How the firewall of a family stands in needs. */
 export function firewallTie(family: Family): string {
@@ -119,6 +144,33 @@ function checkDnat({ port, address, to }: DnatIntent): void {
     throw invalidField('/address', `${address} is not of the family of /to/address`);
 }
 
+/** Rules that can meet in one packet. */
+function publishedTie(intent: DnatIntent): string {
+  return `published ${intent.protocol} port, IPv${natFamily(intent)}`;
+}
+
+/** Of two rules for one packet the first would win, and which that is would be left to chance. */
+function checkPublished(intent: DnatIntent, draft: Draft): void {
+  const others = draft.needing({ namespace: intent.namespace, what: publishedTie(intent) });
+  for (const { name } of others) {
+    const other = name === intent.name ? null : draft.get('nat', name);
+    if (other?.intent.type !== 'dnat' || !meets(intent, other.intent)) continue;
+    throw taken(`the published ${intent.protocol} port ${intent.port}`, { kind: 'nat', name });
+  }
+}
+
+function meets(a: DnatIntent, b: DnatIntent): boolean {
+  const [ports, others] = [parsePorts(a.port), parsePorts(b.port)];
+  const isEither = (one: string | null, two: string | null): boolean =>
+    one === null || two === null || one === two;
+  return (
+    ports.first <= others.last &&
+    others.first <= ports.last &&
+    isEither(a.address, b.address) &&
+    isEither(a.inInterface, b.inInterface)
+  );
+}
+
 function tiesOfNat(intent: NatIntent): Ties {
   const { namespace } = intent;
   const interfaces =
@@ -126,17 +178,10 @@ function tiesOfNat(intent: NatIntent): Ties {
   const family = natFamily(intent);
   return {
     references: [{ kind: 'namespace', name: namespace }],
-    claims:
-      intent.type === 'dnat'
-        ? [
-            {
-              namespace,
-              what: `published port ${intent.protocol} ${intent.port} of ${intent.address ?? `any IPv${family} address`} by ${intent.inInterface ?? 'any interface'}`,
-            },
-          ]
-        : [],
+    claims: [],
     needs: [
       { namespace, what: firewallTie(family) },
+      ...(intent.type === 'dnat' ? [{ namespace, what: publishedTie(intent) }] : []),
       ...interfaces.flatMap((name) => (name === null ? [] : [{ namespace, what: interfaceTie(name) }])),
     ],
   };

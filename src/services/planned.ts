@@ -4,6 +4,7 @@ import { printCommand, render } from '../kernel/render.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import type { Intent } from '../plan/intent.ts';
+import { reboundNames } from '../plan/namespace.ts';
 import { compile, plan } from '../plan/plan.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import type { AnyPlaced } from '../schemas/resource.ts';
@@ -39,6 +40,9 @@ export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChan
   });
   const have = compile(side('before'));
   const want = compile(side('after'));
+  // What stood in the sysctls of another namespace says nothing of this one.
+  const rebound = reboundNames(have, want);
+  for (const sysctl of want.sysctls.values()) if (rebound.has(sysctl.namespace)) sysctl.before = null;
   return { have, want, steps: plan(have, want) };
 }
 

@@ -1,9 +1,6 @@
-import type { Processes } from '../kernel/processes.ts';
 import type { KernelState } from '../kernel/state.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
 import { HOST } from '../schemas/common.ts';
-import { forwardingKey } from '../schemas/nat.ts';
-import { lookAt } from './look.ts';
 
 /** What stood in a sysctl before netnsd first wrote it. */
 export interface SysctlBefore {
@@ -13,46 +10,33 @@ export interface SysctlBefore {
 }
 
 /**
- * Notes what stands in sysctls that are about to be written for the first time, in the wanted state too, so that
- * undoing gives it back. Those of a namespace that is yet to be made are read when it is.
+ * Notes what stands in sysctls of the daemon's own namespace that are about to be written for the first time, in
+ * the wanted state too, so that undoing gives it back.
  */
-export async function noteSysctls(
-  processes: Processes,
-  have: KernelState,
-  want: KernelState,
-): Promise<SysctlBefore[]> {
-  const unknown = [...want.sysctls.values()].filter(
-    ({ before, namespace }) => before === null && (namespace === HOST || have.namespaces.has(namespace)),
+export async function noteHostSysctls(want: KernelState): Promise<SysctlBefore[]> {
+  const keys = [...want.sysctls.values()].flatMap(({ namespace, key, before }) =>
+    namespace === HOST && before === null ? [key] : [],
   );
+  return keys.length === 0 ? [] : noteReadings(want, new Map([[HOST, await readHostSysctls(keys)]]));
+}
+
+/** The same for what the processes of a run have read before they wrote. */
+export function noteReadings(
+  want: KernelState,
+  readings: ReadonlyMap<string, Record<string, string>>,
+): SysctlBefore[] {
   const noted: SysctlBefore[] = [];
-  for (const [namespace, entries] of Map.groupBy(unknown, (entry) => entry.namespace)) {
-    const keys = entries.map(({ key }) => key);
-    const values =
-      namespace === HOST ? await readHostSysctls(keys) : await readInside(processes, namespace, keys);
-    for (const entry of entries) {
-      entry.before = values[entry.key] ?? '';
-      noted.push({ namespace, key: entry.key, value: entry.before });
-    }
+  for (const entry of want.sysctls.values()) {
+    const { namespace, key } = entry;
+    const value = readings.get(namespace)?.[key];
+    if (entry.before !== null || value === undefined) continue;
+    entry.before = value;
+    noted.push({ namespace, key, value });
   }
   return noted;
 }
 
-/** Sysctls that netnsd lets go of. What was noted of forwarding when a namespace was made stays true of it. */
+/** Sysctls that netnsd lets go of. */
 export function releasedSysctls(have: KernelState, want: KernelState): { namespace: string; key: string }[] {
-  const forwarding = [forwardingKey(4), forwardingKey(6)];
-  return [...have.sysctls]
-    .filter(
-      ([id, { namespace, key }]) =>
-        !want.sysctls.has(id) && (namespace === HOST || !forwarding.includes(key)),
-    )
-    .map(([, entry]) => entry);
-}
-
-async function readInside(
-  processes: Processes,
-  namespace: string,
-  keys: string[],
-): Promise<Record<string, string>> {
-  const [answer] = await lookAt(processes, [{ namespace, lines: [], sysctls: keys }]);
-  return answer?.sysctls ?? {};
+  return [...have.sysctls].filter(([id]) => !want.sysctls.has(id)).map(([, entry]) => entry);
 }

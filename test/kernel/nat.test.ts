@@ -38,7 +38,7 @@ async function listen(namespace: string, protocol: 'tcp' | 'udp', ports: number[
 async function ask(protocol: 'tcp' | 'udp', host: string, port: number, from = 'internet'): Promise<string> {
   const tcp = `const s = require('node:net').connect(${port}, '${host}'); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
   const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); s.close() }); s.send('?', ${port}, '${host}'); setTimeout(() => process.exit(1), 1000).unref(); setTimeout(() => {}, 1000)`;
-  const script = protocol === 'tcp' ? tcp : `${udp}`;
+  const script = protocol === 'tcp' ? tcp : udp;
   const { stdout } = await execa('ip', ['netns', 'exec', from, process.execPath, '-e', script], {
     reject: false,
     timeout: 3000,
@@ -295,5 +295,54 @@ describe('dnat', () => {
     expect(during.filter((rule) => before.includes(rule))).toEqual(before);
     await request.delete('/nat/out');
     expect(await rulesOf(null)).toEqual(before);
+  });
+});
+
+describe('a nat rule', () => {
+  it('is refused where another publishes the same port, alone or in a range, for the same address', async () => {
+    const { request } = await startDaemon();
+    const web = { type: 'dnat', protocol: 'tcp', port: '8080', to: { address: '10.1.1.1', port: '80' } };
+    expect((await request.post('/nat').send({ ...web, name: 'web' })).status).toBe(201);
+    for (const more of [{}, { port: '8000-8100' }, { address: '198.51.100.2' }, { inInterface: 'uplink0' }]) {
+      const refused = await request.post('/nat').send({ ...web, name: 'other', ...more });
+      expect([refused.status, refused.body.references]).toEqual([
+        422,
+        [{ kind: 'nat', name: 'web', href: '/nat/web' }],
+      ]);
+    }
+    const apart = [{ port: '8081' }, { protocol: 'udp' }, { to: { address: 'fd00::1', port: '80' } }];
+    for (const [at, more] of apart.entries())
+      expect((await request.post('/nat').send({ ...web, name: `apart${at}`, ...more })).status).toBe(201);
+    expect((await request.patch('/nat/apart0').send({ port: '8070-8090' })).status).toBe(422);
+    expect((await request.patch('/nat/web').send({ port: '8082' })).status).toBe(200);
+  });
+
+  it('says when nothing leads to its rules any more, and when its namespace is gone', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    const out = { type: 'masquerade', source: '10.1.1.0/24' };
+    await request.post('/nat').send({ ...out, name: 'here' });
+    await request.post('/nat').send({ ...out, name: 'there', namespace: 'blue' });
+    const paths = async (name: string): Promise<string[]> => {
+      const { body } = await request.get(`/nat/${name}`);
+      return (body.status.differences ?? []).map(({ path }: { path: string }) => path);
+    };
+    expect([await paths('here'), await paths('there')]).toEqual([[], []]);
+    await run('iptables', '-F', 'FORWARD');
+    await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-qw', 'net.ipv4.ip_forward=0');
+    expect([await paths('here'), await paths('there')]).toEqual([['/status/chains'], ['/status/forwarding']]);
+    await run('ip', 'netns', 'delete', 'blue');
+    expect(await paths('there')).toContain('/status/rules');
+  });
+
+  it('gives forwarding back as it stood when the first rule came', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    await request
+      .post('/nat')
+      .send({ name: 'out', namespace: 'blue', type: 'masquerade', source: '10.1.1.0/24' });
+    expect((await request.delete('/nat/out')).status).toBe(204);
+    expect(await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-n', 'net.ipv4.ip_forward')).toBe('1');
   });
 });

@@ -14,7 +14,7 @@ const RUNS = 25;
 
 /** The names that the random networks use are free before: what bears them then is ours. */
 const identities = new Map<string, NamespaceIdentity>(
-  ['n1', 'n2', 'n3'].map((name) => [name, { wasFree: true }]),
+  ['n1', 'n2', 'n3'].map((name) => [name, { attempted: true }]),
 );
 
 const processes = createProcesses({ timeoutMs: 20_000 });

@@ -33,7 +33,7 @@ export function createConformance(document: object): Conformance {
     const found = paths.find(({ matches }) => matches.test(pathname));
     const method = exchange.method.toLowerCase() === 'head' ? 'get' : exchange.method.toLowerCase();
     const complaints = isProblem(exchange) ? problemComplaints(exchange, schemas) : [];
-    if (found === undefined) return [...complaints, ...mustBe(exchange, [400, 401, 403, 404])];
+    if (found === undefined) return [...complaints, ...mustBe(exchange, [400, 401, 403, 404, 413, 415])];
     if (!(method in found.operations)) return [...complaints, ...mustBe(exchange, [400, 401, 403, 405])];
     return [
       ...complaints,
@@ -58,13 +58,13 @@ function answerComplaints(
   const response = responses[String(status)] as { headers?: Json; content?: Json } | undefined;
   if (response === undefined)
     return [`status ${status} is not documented for ${method} ${url.slice(0, 200)}: ${body.slice(0, 500)}`];
+  if (method.toUpperCase() === 'HEAD') return [];
   // A dry run is answered under the status of the change, without its headers; what is not ours has no revision.
   const hasNoRevision = /[?&]dryRun=true/.test(url) || body.includes('"managed":false');
   const missing = Object.keys(response.headers ?? {}).filter(
     (name) => !hasNoRevision && headers[name.toLowerCase()] === undefined,
   );
   const complaints = missing.map((name) => `${method} ${url}: ${status} lacks the header ${name}`);
-  if (method.toUpperCase() === 'HEAD') return complaints;
   if (response.content === undefined)
     return body === '' ? complaints : [...complaints, `${status} has a body: ${body}`];
   const type = mediaType(headers);
@@ -137,7 +137,8 @@ function at(document: object, place: readonly string[]): Json {
 }
 
 function mediaType(headers: Exchange['headers']): string {
-  return String(headers['content-type'] ?? 'none').split(';')[0] ?? '';
+  const { 'content-type': type } = headers;
+  return typeof type === 'string' ? (type.split(';')[0] ?? '') : 'none';
 }
 
 function parse(body: string): unknown {

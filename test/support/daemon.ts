@@ -107,7 +107,7 @@ function conforming(complaints: Conformance): (request: object) => void {
   return (request) => {
     if (!(request instanceof supertest.Test)) return;
     request.expect((response) => {
-      const { status, headers, text = '' } = response;
+      const { status, headers, text } = response;
       const { pathname, search } = new URL(request.url);
       const found = complaints({
         method: request.method,

@@ -31,7 +31,7 @@ export async function sendRaw(origin: string, parts: readonly string[], pauseMs 
   const received = await text(socket).catch(() => '');
   await sending;
   socket.destroy();
-  const [head = '', body = ''] = split(received);
+  const [head, body] = split(received);
   const [statusLine = '', ...lines] = head.split('\r\n');
   return {
     status: Number(/^HTTP\/1\.1 (\d{3})/.exec(statusLine)?.[1] ?? 0),

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { bridgeExamples, linkExamples, namespaceExamples, natExamples } from '../../src/routes/examples.ts';
+import { bodyLike, known, samples, word, type Json } from './bodies.ts';
 
 /**
  * A request that changes nothing, in one of these ways: it reads; it is a dry run; it is guarded by a condition that
@@ -13,162 +13,6 @@ export interface Generated {
   headers: Record<string, string>;
   body: string | null;
 }
-
-type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
-
-/** What is known to mean something to a parser, a shell, a tool or a kernel. */
-const evil = fc.constantFrom(
-  ...[
-    '',
-    ' ',
-    '.',
-    '..',
-    '/',
-    '-a',
-    '--help',
-    '%d',
-    '+',
-    '!',
-    '*',
-    'a,b',
-    'a b',
-    'a\nlink delete dev br00',
-    '\0',
-    '$(reboot)',
-    '`reboot`',
-  ],
-  ...[
-    '010.1.0.3',
-    '010.1.0.3/24',
-    '10.1.1.3/24',
-    '10.1.1.255/24',
-    '10.1.1.3/33',
-    '::/0',
-    'fd00::1/64',
-    'localhost',
-    'default',
-    'all',
-    'lo',
-  ],
-  ...[
-    '__proto__',
-    'constructor',
-    'toString',
-    '../../etc/passwd',
-    'net.ipv4.ip_forward',
-    'net/../x',
-    '65536',
-    '1e9',
-    '00:00:00:00:00:00',
-    'ä',
-    '\ud800',
-  ],
-);
-const known = fc.constantFrom('host', 'blue', 'br00', 'veth00', 'veth10', 'out', 'uplink0', 'internet', '1');
-const word = fc.oneof(
-  evil,
-  known,
-  fc.string({ unit: 'binary', maxLength: 20 }),
-  fc.string({ minLength: 60, maxLength: 300 }),
-);
-const number = fc.oneof(
-  fc.integer(),
-  fc.constantFrom(0, -1, 1.5, 2 ** 31, 2 ** 32, 2 ** 53, Number.MAX_VALUE, 254, 68, 1280),
-);
-const value = fc.oneof(
-  { weight: 4, arbitrary: word as fc.Arbitrary<Json> },
-  { weight: 2, arbitrary: number },
-  { weight: 2, arbitrary: fc.constantFrom<Json>(null, true, false, [], {}, [null], [[]]) },
-  { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<Json> },
-);
-
-const bodies: readonly Json[] = [
-  ...[namespaceExamples, linkExamples, bridgeExamples, natExamples].flatMap(
-    ({ create, patch, resource }) => [create, patch, resource] as Json[],
-  ),
-  { name: 'red', pid: 1, sysctls: { 'net.ipv4.ping_group_range': '0 1' } },
-  {
-    name: 'v1',
-    type: 'veth',
-    interface: 'a',
-    addresses: ['10.7.0.1/24', 'fd07::1/64'],
-    mtu: 1400,
-    peer: { interface: 'b', namespace: 'blue', bridge: null, mac: '02:00:00:00:00:01', up: false },
-  },
-  { name: 'lan', type: 'snat', source: '10.2.0.0/16', toAddress: '198.51.100.2', inInterface: 'br00' },
-  {
-    name: 'web',
-    type: 'dnat',
-    protocol: 'tcp',
-    port: '8080-8081',
-    address: null,
-    to: { address: '10.1.1.1', port: '80' },
-  },
-  {
-    name: 'br1',
-    interface: 'br1',
-    namespace: 'blue',
-    routes: [{ to: 'default', via: '10.1.1.9', metric: 5, src: null, table: 100 }],
-    stp: true,
-    mac: null,
-  },
-  { peer: { namespace: 'host', routes: [{ to: '10.9.0.0/16' }] }, labels: { a: null } },
-];
-
-/** One place of a body changed: another value, one less, or one more. */
-function mutated(body: Json, draws: readonly { at: number; how: number; value: Json; name: string }[]): Json {
-  return draws.reduce((given: Json, { at, how, value: drawn, name }) => {
-    const copy = structuredClone(given);
-    const holders: (Json[] | { [name: string]: Json })[] = [];
-    const visit = (node: Json): void => {
-      if (typeof node !== 'object' || node === null) return;
-      holders.push(node);
-      for (const child of Object.values(node)) visit(child);
-    };
-    visit(copy);
-    const holder = holders[at % Math.max(holders.length, 1)];
-    if (holder === undefined) return drawn;
-    const keys = Object.keys(holder);
-    const key = keys[how % Math.max(keys.length, 1)] ?? '0';
-    if (how % 5 === 0) Reflect.deleteProperty(holder, key);
-    else if (how % 5 === 1)
-      Object.defineProperty(holder, Array.isArray(holder) ? holder.length : name, {
-        value: drawn,
-        enumerable: true,
-        configurable: true,
-        writable: true,
-      });
-    else
-      Object.defineProperty(holder, key, {
-        value: drawn,
-        enumerable: true,
-        configurable: true,
-        writable: true,
-      });
-    return copy;
-  }, body);
-}
-
-const draw = fc.record({ at: fc.nat(20), how: fc.nat(50), value, name: word });
-const body: fc.Arbitrary<Json> = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc
-      .tuple(fc.constantFrom(...bodies), fc.array(draw, { maxLength: 3 }))
-      .map(([given, draws]) => mutated(given, draws)),
-  },
-  { weight: 1, arbitrary: value },
-);
-
-/** JSON as it is, spelt otherwise, or broken. */
-const text = fc.tuple(body, fc.nat(30)).map(([given, how]) => {
-  const plain = JSON.stringify(given);
-  if (how === 0) return plain.slice(0, -1);
-  if (how === 1) return `${plain}${plain}`;
-  if (how === 2) return plain.replace('{', '{"__proto__":{"a":1},');
-  if (how === 3) return JSON.stringify(given, null, '\t');
-  return plain;
-});
 
 const segment = fc.oneof(
   { weight: 4, arbitrary: known },
@@ -196,7 +40,10 @@ const parameter = fc.tuple(
   fc.oneof(fc.constantFrom('true', 'false', '1', '', '0', '1000', 'app=web', 'a'), word),
 );
 const query = fc
-  .array(parameter, { maxLength: 3 })
+  .oneof(
+    { weight: 4, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(parameter, { minLength: 1, maxLength: 3 }) },
+  )
   .map((parameters) =>
     parameters.map(
       ([name, given]) =>
@@ -246,29 +93,55 @@ const headers = fc.oneof(
   },
 );
 
-const change = fc.oneof(
-  fc.record({ method: fc.constant('POST'), path: collection.map((name) => `/${name}`) }),
-  fc.record({
-    method: fc.constantFrom('PUT', 'PATCH', 'PUT', 'PATCH', 'DELETE'),
-    path: fc.tuple(collection, segment).map((parts) => `/${parts.join('/')}`),
-  }),
-);
+/** JSON as it is, spelt otherwise, or broken. */
+function textOf(body: Json): fc.Arbitrary<string> {
+  const text = JSON.stringify(body);
+  return fc.oneof(
+    { weight: 20, arbitrary: fc.constant(text) },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom(
+        text.slice(0, -1),
+        `${text}${text}`,
+        text.replace('{', '{"__proto__":{"a":1},'),
+        '',
+      ),
+    },
+    { weight: 1, arbitrary: fc.constant(JSON.stringify(body, null, '\t')) },
+  );
+}
 
-const type = fc.oneof(
-  { weight: 9, arbitrary: fc.constant('application/json') },
-  { weight: 2, arbitrary: fc.constant('application/merge-patch+json') },
+const pathLike = (path: string) => {
+  const [, name = ''] = path.split('/');
+  return fc.oneof(
+    { weight: 9, arbitrary: fc.constant(path) },
+    { weight: 1, arbitrary: segment.map((other) => `/${name}/${other}`) },
+  );
+};
+
+const mediaType = fc.oneof(
+  { weight: 20, arbitrary: fc.constant('application/json') },
+  { weight: 4, arbitrary: fc.constant('application/merge-patch+json') },
   { weight: 1, arbitrary: printable },
 );
 
-const candidate = fc
-  .record({ change, query, headers, text, type })
-  .map(({ change: { method, path }, query: parameters, headers: given, text: sent, type: mediaType }) => ({
-    method,
-    path,
-    parameters,
-    headers: { 'content-type': mediaType, ...given } as Record<string, string>,
-    body: method === 'DELETE' ? null : sent,
-  }));
+const candidate = fc.constantFrom(...samples).chain(({ method, path, body }) =>
+  fc
+    .record({
+      path: method === 'POST' ? fc.constant(path) : pathLike(path),
+      parameters: query,
+      headers,
+      mediaType,
+      body: bodyLike(body).chain(textOf),
+    })
+    .map((drawn) => ({
+      method,
+      path: drawn.path,
+      parameters: drawn.parameters,
+      headers: { 'content-type': drawn.mediaType, ...drawn.headers } as Record<string, string>,
+      body: method === 'DELETE' ? null : drawn.body,
+    })),
+);
 type Candidate = typeof candidate extends fc.Arbitrary<infer T> ? T : never;
 
 function urlOf({ path, parameters }: Candidate, ...more: string[]): string {
@@ -312,13 +185,15 @@ function withUnknownField(json: string): string {
   return json.replace(/\s*\}$/, `${/^\{\s*\}$/.test(json) ? '' : ','}"no such field":1}`);
 }
 
-const ping = text.map((content): Generated => ({
-  way: 'spoilt',
-  method: 'POST',
-  url: '/namespaces/host/ping',
-  headers: { 'content-type': 'application/json' },
-  body: withUnknownField(content),
-}));
+const ping = bodyLike({ to: '10.1.1.1', count: 1 })
+  .chain(textOf)
+  .map((content): Generated => ({
+    way: 'spoilt',
+    method: 'POST',
+    url: '/namespaces/host/ping',
+    headers: { 'content-type': 'application/json' },
+    body: withUnknownField(content),
+  }));
 
 const readPath = fc.oneof(
   { weight: 4, arbitrary: collection.map((name) => `/${name}`) },

@@ -1,0 +1,28 @@
+import type { KernelState } from '../kernel/state.ts';
+
+/**
+ * What a change that failed is to leave behind: what was there before. Namespaces that it only refers to, and that
+ * were missing already, stay missing, with all that was in them.
+ */
+export function withoutMissing(
+  have: KernelState,
+  observed: KernelState,
+  changing: ReadonlySet<string>,
+): KernelState {
+  const isMissing = (name: string): boolean =>
+    have.namespaces.has(name) && !observed.namespaces.has(name) && !changing.has(name);
+  const lost = new Set(
+    [...have.devices.values()].flatMap(({ namespace, key }) => (isMissing(namespace) ? [key] : [])),
+  );
+  const keep = <T extends { namespace: string }>(entries: ReadonlyMap<string, T>): Map<string, T> =>
+    new Map([...entries].filter(([, { namespace }]) => !isMissing(namespace)));
+  const devices = [...have.devices].filter(
+    ([key, { kind }]) => !lost.has(key) && !(kind.type === 'veth' && lost.has(kind.peer)),
+  );
+  return {
+    namespaces: new Map([...have.namespaces].filter(([name]) => !isMissing(name))),
+    devices: new Map(devices),
+    sysctls: keep(have.sysctls),
+    firewalls: keep(have.firewalls),
+  };
+}
