@@ -111,6 +111,8 @@ describe('a route', () => {
     [{}, '/routes/0/to'],
     [{ to: '10.2.0.0' }, '/routes/0/to'],
     [{ to: '10.2.0.1/16' }, '/routes/0/to'],
+    [{ to: '0.0.0.0/0', via: '10.1.1.1' }, '/routes/0/to'],
+    [{ to: '::/0', via: 'fd00::1' }, '/routes/0/to'],
     [{ to: 'DEFAULT' }, '/routes/0/to'],
     [{ to: 'blackhole' }, '/routes/0/to'],
     [{ to: '10.2.0.0/16 via 1.1.1.1' }, '/routes/0/to'],
@@ -135,8 +137,8 @@ describe('a route', () => {
 
   test.each([
     { to: 'default' },
-    { to: '0.0.0.0/0', via: '10.1.1.1' },
-    { to: '::/0', via: 'fd00::1' },
+    { to: '0.0.0.1/32', via: '10.1.1.1' },
+    { to: 'default', via: 'fd00::1' },
     { to: '10.2.0.0/16', via: null, metric: null, src: '10.1.1.3', table: 100 },
   ])('can be %j', async (route) => {
     expect(await isTaken('/bridges', withRoute(route))).toBe(true);
