@@ -18,6 +18,7 @@ import type { Draft } from './draft.ts';
 import { identify, learnIdentities } from './identities.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
+import { updatePortsSeen } from './ports.ts';
 import { problemOfCommand, problemOfStore } from './problem.ts';
 import { noteHostSysctls, noteReadings, releasedSysctls, type SysctlBefore } from './sysctls.ts';
 import { withoutMissing } from './undo-target.ts';
@@ -167,6 +168,7 @@ class Attempt {
       resources.put({ ...stored, observed: result.observed, assigned: result.assigned, failure: null });
     }
     for (const { stored } of this.#reads) resources.addTies(stored, tiesOf(stored));
+    updatePortsSeen(resources, this.#draft.touched);
     this.#learnInodes();
   }
 

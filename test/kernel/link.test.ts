@@ -323,3 +323,34 @@ describe('a link into a namespace that somebody deleted', () => {
     expect((await request.get('/bridges')).body.items[0].status.state).toBe('drifted');
   });
 });
+
+describe('a list of bridges', () => {
+  it('shows the ports that links have made', async () => {
+    const { request } = await startDaemon();
+    await request.post('/bridges').send({ name: 'br00' });
+    await request.post('/bridges').send({ name: 'br01' });
+    const ports = async (): Promise<unknown> => {
+      const { body } = await request.get('/bridges?all=true');
+      return body.items.map(({ name, status }: { name: string; status: { ports: string[] } }) => [
+        name,
+        status.ports,
+      ]);
+    };
+    await request
+      .post('/links')
+      .send({ name: 'v0', type: 'veth', bridge: 'br00', peer: { interface: 'w0', bridge: 'br01' } });
+    await request
+      .post('/links')
+      .send({ name: 'v1', type: 'veth', bridge: 'br00', peer: { interface: 'w1' } });
+    expect(await ports()).toEqual([
+      ['br00', ['v0', 'v1']],
+      ['br01', ['w0']],
+    ]);
+    await request.patch('/links/v0').send({ bridge: 'br01', peer: { bridge: null } });
+    await request.delete('/links/v1');
+    expect(await ports()).toEqual([
+      ['br00', []],
+      ['br01', ['v0']],
+    ]);
+  });
+});

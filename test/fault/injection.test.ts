@@ -1,0 +1,171 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
+import { run } from '../support/shell.ts';
+
+type Request = [method: 'post' | 'patch' | 'delete', path: string, body?: object];
+
+const peer = {
+  interface: 'eth0',
+  namespace: 'blue',
+  addresses: ['10.1.1.1/24', 'fd00::1/64'],
+  routes: [{ to: 'default', via: '10.1.1.3' }],
+};
+const blue: Request = ['post', '/namespaces', { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1' } }];
+const red: Request = ['post', '/namespaces', { name: 'red' }];
+const br00: Request = [
+  'post',
+  '/bridges',
+  { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '10.1.1.9' }] },
+];
+const veth: Request = ['post', '/links', { name: 'veth00', type: 'veth', bridge: 'br00', peer }];
+
+/** Each change with what is there before, and how many `ip` processes it takes. */
+const changes: { of: string; before: Request[]; change: Request; processes: number }[] = [
+  { of: 'a namespace is made', before: [], change: blue, processes: 2 },
+  { of: 'a bridge is made', before: [], change: br00, processes: 1 },
+  { of: 'a link is made', before: [blue, br00], change: veth, processes: 2 },
+  {
+    of: 'a bridge is changed in all its fields',
+    before: [br00],
+    change: [
+      'patch',
+      '/bridges/br00',
+      {
+        interface: 'lan0',
+        stp: true,
+        ageingSeconds: 60,
+        mtu: 1400,
+        mac: '02:00:00:00:00:31',
+        addresses: ['10.1.1.4/24'],
+        routes: [],
+      },
+    ],
+    processes: 1,
+  },
+  {
+    of: 'a link is changed at both ends, and moved',
+    before: [blue, red, br00, veth],
+    change: [
+      'patch',
+      '/links/veth00',
+      {
+        bridge: null,
+        mtu: 1400,
+        interface: 'uplink9',
+        addresses: ['10.5.5.1/24'],
+        peer: { namespace: 'red', mac: '02:00:00:00:00:32' },
+      },
+    ],
+    processes: 3,
+  },
+  {
+    of: 'a link is taken down',
+    before: [blue, br00, veth],
+    change: ['patch', '/links/veth00', { up: false, peer: { up: false } }],
+    processes: 2,
+  },
+  { of: 'a link is deleted', before: [blue, br00, veth], change: ['delete', '/links/veth00'], processes: 1 },
+  {
+    of: 'a namespace is deleted with what is in it',
+    before: [blue, br00, veth],
+    change: ['delete', '/namespaces/blue?cascade=true'],
+    processes: 1,
+  },
+];
+
+/** What `ip` changes the kernel by: netlink messages, and for namespaces what binds and unbinds their names. */
+const CALLS = 'sendmsg,sendto,unshare,mount,umount2';
+
+/** Far more messages than any of these processes sends. */
+const MOST_MESSAGES = 60;
+
+describe('a failure at any message that ip sends to the kernel, and any mount', () => {
+  it.each(changes)(
+    'leaves nothing behind when $of',
+    async ({ before, change, processes }) => {
+      const { request } = await startDaemon();
+      for (const each of before) expect((await send(request, each)).status).toBe(201);
+      let failures = 0;
+      for (let process = 1; process <= processes; process++)
+        for (let message = 1; message <= MOST_MESSAGES; message++) {
+          const state = await kernelState();
+          const restore = injectInto(process, message);
+          const { status, body } = await send(request, change);
+          const wasReached = restore();
+          if (status < 300) {
+            await undo(request, change, before);
+            if (!wasReached) break;
+            continue;
+          }
+          failures += 1;
+          expect(body.type).toMatch(/permission|kernel-error|foreign-object/);
+          expect(kernelDifferences(state, await kernelState())).toEqual([]);
+        }
+      expect(failures).toBeGreaterThan(0);
+    },
+    120_000,
+  );
+
+  it('leaves nothing behind when the name of a namespace can’t be unbound', async () => {
+    const { request } = await startDaemon();
+    for (const each of [blue, br00, veth]) await send(request, each);
+    await run('mount', '--bind', '/run/netns/blue', '/run/netns/blue');
+    const state = await kernelState();
+    const refused = await request.delete('/namespaces/blue?cascade=true');
+    expect([refused.status, refused.body.type]).toEqual([409, '/problems/in-use']);
+    // `ip` itself has taken the upper one of the two mounts away before it failed.
+    expect(kernelDifferences(state, await kernelState())).toEqual(['- mounts: /run/netns/blue']);
+    expect((await request.get('/links/veth00')).body.status.state).toBe('ready');
+  });
+});
+
+function send(request: Daemon['request'], [method, path, body]: Request) {
+  return body === undefined ? request[method](path) : request[method](path).send(body);
+}
+
+/** Has all as it was before the change, which was made after all: what was read only, or was made up for. */
+async function undo(request: Daemon['request'], [method, path]: Request, before: Request[]): Promise<void> {
+  if (method === 'post') {
+    const name = { '/namespaces': 'blue', '/bridges': 'br00', '/links': 'veth00' }[path] ?? '';
+    expect((await request.delete(`${path}/${name}`)).status).toBe(204);
+    return;
+  }
+  for (const collection of ['nat', 'links', 'bridges', 'namespaces']) {
+    const { body } = await request.get(`/${collection}`);
+    for (const { name } of body.items as { name: string }[])
+      await request.delete(`/${collection}/${name}?cascade=true`);
+  }
+  for (const each of before) expect((await send(request, each)).status).toBe(201);
+}
+
+/**
+ * Has the message of that number fail in the `ip` process of that number; gives the way back, which tells whether
+ * there was such a message.
+ */
+function injectInto(processNumber: number, message: number): () => boolean {
+  const directory = mkdtempSync(join(tmpdir(), 'netnsd-injection-'));
+  const trace = join(directory, 'trace');
+  const script = [
+    '#!/bin/sh',
+    'n=1',
+    `until mkdir ${directory}/$n 2>/dev/null; do n=$((n + 1)); done`,
+    `[ $n -eq ${processNumber} ] && exec strace -qq -o ${trace} -e trace=${CALLS} -e inject=${CALLS}:error=EPERM:when=${message} /usr/sbin/ip "$@"`,
+    'exec /usr/sbin/ip "$@"',
+  ];
+  writeFileSync(join(directory, 'ip'), `${script.join('\n')}\n`, { mode: 0o755 });
+  const path = process.env['PATH'];
+  process.env['PATH'] = `${directory}:${path ?? ''}`;
+  const restore = (): boolean => {
+    process.env['PATH'] = path;
+    return existsSync(trace) && readFileSync(trace, 'utf8').includes('INJECTED');
+  };
+  onTestFinished(() => {
+    process.env['PATH'] = path;
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return restore;
+}
