@@ -285,29 +285,55 @@ describe('a change that fails at a step', () => {
     },
   );
 
-  it('leaves nothing of itself: rules, at every message that iptables-restore sends to the kernel', async () => {
+  const out = { name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00' };
+  const web = {
+    name: 'web',
+    type: 'dnat',
+    protocol: 'tcp',
+    port: '8080',
+    to: { address: '10.1.1.1', port: '80' },
+  };
+  it.each<{
+    of: string;
+    before: object[];
+    change: [method: 'post' | 'patch' | 'delete', path: string, body?: object];
+  }>([
+    { of: 'the first rule is made', before: [], change: ['post', '/nat', out] },
+    { of: 'another rule is made', before: [out], change: ['post', '/nat', web] },
+    {
+      of: 'a rule is changed',
+      before: [out, web],
+      change: ['patch', '/nat/out', { forward: 'any', source: '10.2.0.0/16' }],
+    },
+    { of: 'a rule is deleted', before: [out, web], change: ['delete', '/nat/out'] },
+    { of: 'the last rule is deleted, with the chains', before: [out], change: ['delete', '/nat/out'] },
+  ])('leaves nothing of itself, at every message of iptables-restore: $of', async ({ before, change }) => {
     const { request } = await startDaemon();
-    const nat = { name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00' };
-    const statuses = new Set<number>();
-    for (let message = 1; message <= 40; message++) {
-      const before = await kernelState();
+    for (const nat of before) expect((await request.post('/nat').send(nat)).status).toBe(201);
+    const storedBefore = await everything(request);
+    const statuses: number[] = [];
+    const [method, path, body] = change;
+    for (let message = 1; message <= 40 && !statuses.some((status) => status < 300); message++) {
+      const state = await kernelState();
       const restore = wrapTool(
         'iptables-restore',
         `strace -f -o /dev/null -e trace=sendmsg,sendto -e inject=sendmsg,sendto:error=EINVAL:when=${message}`,
       );
-      const answer = await request.post('/nat').send(nat);
+      const answer = await (body === undefined ? request[method](path) : request[method](path).send(body));
       restore();
-      statuses.add(answer.status);
-      if (answer.status === 201) {
-        expect((await request.delete('/nat/out')).status).toBe(204);
-        break;
-      }
+      statuses.push(answer.status);
+      if (answer.status < 300) continue;
       expect(answer.body.command).toMatch(/iptables/);
-      expect(kernelDifferences(before, await kernelState())).toEqual([]);
-      expect((await request.get('/nat')).body.items).toEqual([]);
+      // A rule that is put back stands at the end of its chain: in ours the order never matters.
+      const differences = kernelDifferences(state, await kernelState());
+      expect(differences.filter((line) => !/^~ host iptables \w+: the order differs$/.test(line))).toEqual(
+        [],
+      );
+      expect(await everything(request)).toEqual(storedBefore);
     }
     // It failed at some messages, and the loop ended because there were no more.
-    expect([...statuses].toSorted((a, b) => a - b)).toEqual([201, 500]);
+    expect(statuses.filter((status) => status === 500).length).toBeGreaterThan(1);
+    expect(statuses.at(-1)).toBeLessThan(300);
   });
 
   it('leaves nothing of itself: forwarding can’t be turned on', async () => {
