@@ -36,8 +36,6 @@ export interface ListFilter {
 export interface ResourceRepository {
   get: <K extends Kind>(kind: K, name: string) => Stored<K> | null;
   list: <K extends Kind>(kind: K, filter: ListFilter) => Stored<K>[];
-  /** Everything that is recorded, `host` left out. */
-  all: () => Stored[];
   count: (kind: Kind) => number;
   /** Those that name the resource, in order of kind and name. */
   referrers: (to: Ref) => Ref[];
@@ -69,7 +67,7 @@ export function createResourceRepository(database: Database): ResourceRepository
   return { ...createReads(database), ...createWrites(database) };
 }
 
-type Reads = 'get' | 'list' | 'all' | 'count' | 'referrers' | 'claimant' | 'needing';
+type Reads = 'get' | 'list' | 'count' | 'referrers' | 'claimant' | 'needing';
 
 /** Of the row that stands for the daemon's own namespace, which is nobody's resource. */
 const IS_HOST = "(kind = 'namespace' AND name = 'host')";
@@ -77,9 +75,6 @@ const IS_HOST = "(kind = 'namespace' AND name = 'host')";
 function createReads(database: Database): Pick<ResourceRepository, Reads> {
   const select = database.prepare<[string, string], Row>(
     'SELECT * FROM resource WHERE kind = ? AND name = ?',
-  );
-  const selectAll = database.prepare<[], Row>(
-    `SELECT * FROM resource WHERE NOT ${IS_HOST} ORDER BY kind, name`,
   );
   const selectReferrers = database.prepare<[string, string], Ref>(
     'SELECT from_kind AS kind, from_name AS name FROM reference WHERE to_kind = ? AND to_name = ? ORDER BY 1, 2',
@@ -106,7 +101,6 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
       lists.set(sql, statement);
       return statement.all(...values).map((row) => fromRow<K>(row));
     },
-    all: () => selectAll.all().map((row) => fromRow(row)),
     count: (kind) => selectCount.get(kind) ?? 0,
     referrers: ({ kind, name }) => selectReferrers.all(kind, name),
     claimant: ({ namespace, what }) => selectClaimant.get(namespace, what) ?? null,

@@ -44,8 +44,6 @@ const renderers: Renderers = {
   'loopback.up': ({ namespace }) => ip(namespace, ['link', 'set', 'dev', 'lo', 'up']),
   'bridge.add': (step) =>
     ip(step.device.namespace, [
-      // One less than asked, then `device.mtu`: only an MTU that was changed counts as the user's choice, and
-      // does not follow that of the ports (br_change_mtu in net/bridge/br_device.c).
       'link',
       'add',
       'name',

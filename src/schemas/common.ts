@@ -25,7 +25,7 @@ export const ResourceName = Type.String({
     '1 to 63 characters: letters, digits, dot, underscore and hyphen, the first a letter or a digit',
 });
 
-/** A namespace that may be created: any name but that of the daemon's own. */
+/** A namespace that may be created: that of the daemon's own is always there. */
 export const NewNamespaceName = Type.String({
   pattern: `^(?!host$)${NAME}$`,
   description:

@@ -52,7 +52,7 @@ export const Neighbor = strictObject(
 export type Neighbor = Static<typeof Neighbor>;
 
 const SocketEnd = strictObject({
-  address: Type.String({ description: '`*`: any address of both families' }),
+  address: Type.String({ description: '`*` is every address of both families' }),
   port: nullable(Type.Integer({ description: 'null for any; of a raw socket, the number of its protocol' })),
 });
 

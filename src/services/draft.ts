@@ -6,7 +6,6 @@ export interface Touched {
   ref: Ref;
   before: Stored | null;
   after: Stored | null;
-  tiesBefore: Ties;
   tiesAfter: Ties;
 }
 
@@ -93,8 +92,7 @@ export class Draft {
     const key = refText(ref);
     const first = this.#touched.get(key);
     const before = first === undefined ? this.#resources.get(kind, name) : first.before;
-    const tiesBefore = before === null ? none : this.#tiesOf(before);
-    this.#touched.set(key, { ref: { kind, name }, before, after, tiesBefore, tiesAfter });
+    this.#touched.set(key, { ref: { kind, name }, before, after, tiesAfter });
   }
 }
 

@@ -75,7 +75,16 @@ export class Engine {
   async #drain(): Promise<void> {
     // Requests that arrived in the same turn of the event loop go together.
     await new Promise(setImmediate);
-    while (this.#waiting.length > 0) await this.#runBatch(this.#waiting.splice(0, LARGEST_BATCH));
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, LARGEST_BATCH);
+      try {
+        await this.#runBatch(batch);
+      } catch (error) {
+        // Nobody waits for ever, and the lane goes on, whatever went wrong; who is answered already stays so.
+        this.#deps.log.error({ err: error }, 'a batch of changes failed');
+        for (const waiting of batch) waiting.reject(error);
+      }
+    }
     this.#running = null;
   }
 

@@ -24,33 +24,7 @@ export class OperationService {
   }
 }
 
-function asPublic(record: OperationRecord): Operation {
-  const {
-    id,
-    action,
-    kind,
-    name,
-    actor,
-    requestId,
-    state,
-    problem,
-    commands,
-    processes,
-    startedAt,
-    durationMs,
-  } = record;
-  return {
-    id: String(id),
-    action,
-    kind,
-    name,
-    actor,
-    requestId,
-    state,
-    problem,
-    commands,
-    processes,
-    startedAt,
-    durationMs,
-  };
+/** What the journal keeps for undoing is nobody's business outside. */
+function asPublic({ id, before: _before, after: _after, ...shown }: OperationRecord): Operation {
+  return { id: String(id), ...shown };
 }

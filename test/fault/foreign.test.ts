@@ -1,28 +1,15 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { startServer } from '../support/server.ts';
 import { run } from '../support/shell.ts';
-
-/** Has `ip` found behind a script for the rest of the test. */
-function wrapIp(script: string): void {
-  const directory = mkdtempSync(join(tmpdir(), 'netnsd-wrapper-'));
-  writeFileSync(join(directory, 'ip'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-  const path = process.env['PATH'];
-  process.env['PATH'] = `${directory}:${path ?? ''}`;
-  onTestFinished(() => {
-    process.env['PATH'] = path;
-  });
-}
+import { putInFront } from '../support/wrapper.ts';
 
 describe('what is not ours', () => {
   it('is left alone if it takes the name of a namespace at the last moment', async () => {
     const { request } = await startDaemon();
-    wrapIp('/usr/sbin/ip netns add raced 2>/dev/null; exec /usr/sbin/ip "$@"');
+    putInFront('ip', () => '/usr/sbin/ip netns add raced 2>/dev/null; exec /usr/sbin/ip "$@"');
     const refused = await request.post('/namespaces').send({ name: 'raced' });
     expect([refused.status, refused.body.type]).toEqual([409, '/problems/foreign-object']);
     expect(await run('ls', '/run/netns')).toContain('raced');

@@ -1,10 +1,10 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { run } from '../support/shell.ts';
+import { putInFront } from '../support/wrapper.ts';
 
 type Request = [method: 'post' | 'patch' | 'delete', path: string, body?: object];
 
@@ -147,25 +147,19 @@ async function undo(request: Daemon['request'], [method, path]: Request, before:
  * there was such a message.
  */
 function injectInto(processNumber: number, message: number): () => boolean {
-  const directory = mkdtempSync(join(tmpdir(), 'netnsd-injection-'));
-  const trace = join(directory, 'trace');
-  const script = [
-    '#!/bin/sh',
-    'n=1',
-    `until mkdir ${directory}/$n 2>/dev/null; do n=$((n + 1)); done`,
-    `[ $n -eq ${processNumber} ] && exec strace -qq -o ${trace} -e trace=${CALLS} -e inject=${CALLS}:error=EPERM:when=${message} /usr/sbin/ip "$@"`,
-    'exec /usr/sbin/ip "$@"',
-  ];
-  writeFileSync(join(directory, 'ip'), `${script.join('\n')}\n`, { mode: 0o755 });
-  const path = process.env['PATH'];
-  process.env['PATH'] = `${directory}:${path ?? ''}`;
-  const restore = (): boolean => {
-    process.env['PATH'] = path;
+  let trace = '';
+  const restore = putInFront('ip', (directory) => {
+    trace = join(directory, 'trace');
+    const strace = `strace -qq -o ${trace} -e trace=${CALLS} -e inject=${CALLS}:error=EPERM:when=${message}`;
+    return [
+      'n=1',
+      `until mkdir ${directory}/$n 2>/dev/null; do n=$((n + 1)); done`,
+      `[ $n -eq ${processNumber} ] && exec ${strace} /usr/sbin/ip "$@"`,
+      'exec /usr/sbin/ip "$@"',
+    ].join('\n');
+  });
+  return () => {
+    restore();
     return existsSync(trace) && readFileSync(trace, 'utf8').includes('INJECTED');
   };
-  onTestFinished(() => {
-    process.env['PATH'] = path;
-    rmSync(directory, { recursive: true, force: true });
-  });
-  return restore;
 }

@@ -1,10 +1,8 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { run } from '../support/shell.ts';
+import { putInFront } from '../support/wrapper.ts';
 
 /** A change that fails at one of its steps for a real cause, and what is there before. */
 interface Failure {
@@ -392,12 +390,9 @@ async function everything(request: Daemon['request']): Promise<unknown> {
 
 /** Has the first run of a tool go through a wrapper, and later ones not; gives the way back. */
 function wrapTool(tool: string, wrapper: string): () => void {
-  const directory = mkdtempSync(join(tmpdir(), 'netnsd-wrapper-'));
-  const script = `#!/bin/sh\nmkdir ${directory}/used 2>/dev/null && exec ${wrapper} /usr/sbin/${tool} "$@"\nexec /usr/sbin/${tool} "$@"\n`;
-  writeFileSync(join(directory, tool), script, { mode: 0o755 });
-  const path = process.env['PATH'];
-  process.env['PATH'] = `${directory}:${path ?? ''}`;
-  return () => {
-    process.env['PATH'] = path;
-  };
+  return putInFront(
+    tool,
+    (directory) =>
+      `mkdir ${directory}/used 2>/dev/null && exec ${wrapper} /usr/sbin/${tool} "$@"\nexec /usr/sbin/${tool} "$@"`,
+  );
 }
