@@ -76,21 +76,42 @@ export function parseSave(text: string): SavedFirewall {
   return saved;
 }
 
-/** The chains and rules of ours among all; rules of others, in our chains as well, are not listed. */
+/**
+ * The chains and rules of ours among all. In our chains, rules of others and rules that are there twice are counted as
+ * strays of the chain; a jump to our chains that is there twice is listed twice, under keys of its own.
+ */
 export function ownFirewall(namespace: string, family: Family, saved: SavedFirewall): Firewall {
   const chains = new Map<string, Chain>();
   const rules = new Map<string, Rule>();
   for (const { table, name } of saved.chains)
     if (isTable(table) && name.startsWith(CHAIN_PREFIX))
-      chains.set(`${table} ${name}`, { table, name, fixed: [] });
+      chains.set(`${table} ${name}`, { table, name, fixed: [], strays: 0 });
   for (const { table, chain, spec, comment } of saved.rules) {
+    if (!isTable(table)) continue;
+    const within = chains.get(`${table} ${chain}`);
     const serves = ownerOf(comment);
-    if (serves === null || comment === null || !isTable(table)) continue;
-    if (serves.kind === 'chain') chains.get(`${table} ${chain}`)?.fixed.push(spec);
-    if (serves.kind !== 'chain' || !chain.startsWith(CHAIN_PREFIX))
-      rules.set(`${table} ${chain} ${comment}`, { serves: serves.ref, table, chain, spec, comment });
+    const key = `${table} ${chain} ${comment ?? ''}`;
+    if (serves === null || comment === null) {
+      if (within !== undefined) within.strays += 1;
+    } else if (within !== undefined && serves.kind === 'chain') within.fixed.push(spec);
+    else if (within !== undefined && rules.has(key)) within.strays += 1;
+    else rules.set(freeKey(rules, key), { serves: serves.ref, table, chain, spec, comment });
   }
   return { namespace, family, chains, rules };
+}
+
+function freeKey(rules: ReadonlyMap<string, Rule>, key: string): string {
+  return rules.has(key) ? freeKey(rules, `${key} again`) : key;
+}
+
+/** Rules in our chains that bear no mark of ours, as `iptables-save` prints them. */
+export function strayRules({ rules }: SavedFirewall): string[] {
+  return rules
+    .filter(
+      ({ table, chain, comment }) =>
+        isTable(table) && chain.startsWith(CHAIN_PREFIX) && ownerOf(comment) === null,
+    )
+    .map(({ chain, spec }) => `-A ${chain} ${spec}`);
 }
 
 export const CHAIN_PREFIX = 'NETNSD-';

@@ -90,12 +90,6 @@ export function parseOwnRoutes(answer: readonly unknown[]): Route[] {
   });
 }
 
-/** What the kernel answered to `SHOW_OWN_ROUTES`, by interface name. */
-export function parseOwnRoutesByDevice(answer: readonly unknown[]): Map<string, Route[]> {
-  const byDevice = Map.groupBy(answer, (entry) => text(asObject(entry)?.['dev']) ?? '');
-  return new Map([...byDevice].map(([device, entries]) => [device, parseOwnRoutes(entries)]));
-}
-
 function parseRoute(object: Json): Route {
   const metric = object['metric'];
   return {

@@ -1,5 +1,5 @@
 import type { ObservedNat } from '../schemas/nat.ts';
-import { CHAIN_MARK, commentPrefix, type SavedFirewall } from './firewall.ts';
+import { CHAIN_MARK, commentPrefix, strayRules, type SavedFirewall } from './firewall.ts';
 
 /** The rules that carry the mark of a nat rule, with the counters of the one that translates. */
 export function parseNat(name: string, saved: SavedFirewall, forwarding: string | null): ObservedNat {
@@ -14,5 +14,6 @@ export function parseNat(name: string, saved: SavedFirewall, forwarding: string 
     chainMarks: saved.rules.flatMap(({ comment }) =>
       comment?.startsWith(CHAIN_MARK) === true ? [comment] : [],
     ),
+    strays: strayRules(saved),
   };
 }

@@ -1,18 +1,18 @@
+import type { Route } from '../schemas/interface.ts';
 import { HOST, refText } from '../schemas/common.ts';
-import { CHAIN_MARK, ownFirewall, saveFirewall } from './firewall.ts';
-import {
-  parseInterfaces,
-  parseOwnRoutesByDevice,
-  SHOW_OWN_ROUTES,
-  type KernelInterface,
-} from './interface.ts';
-import { DEVICE_GROUP } from './marks.ts';
+import { CHAIN_MARK, ownFirewall, type SavedFirewall } from './firewall.ts';
+import { parseInterfaces, parseOwnRoutes, type KernelInterface } from './interface.ts';
 import { boundInode, isNameTaken } from './namespace.ts';
 import type { Processes } from './processes.ts';
-import { run } from './run.ts';
-import type { Answer } from './sessions.ts';
-import { emptyState, type Device, type Firewall, type KernelState, type NamespaceState } from './state.ts';
-import type { Route } from '../schemas/interface.ts';
+import { takeSnapshot, type Inside, type Snapshot, type SnapshotRequest } from './snapshot.ts';
+import {
+  emptyState,
+  firewallKey,
+  type Device,
+  type Firewall,
+  type KernelState,
+  type NamespaceState,
+} from './state.ts';
 
 /**
  * How a bound name is known to be ours: by its inode; or because the name was free and netnsd's own attempt to bind
@@ -20,40 +20,75 @@ import type { Route } from '../schemas/interface.ts';
  */
 export type NamespaceIdentity = { inode: number } | { attempted: true };
 
+/** What has to be known to make a state of what was seen. */
+export interface Recognition {
+  /** States of before and after, say, one of which or something between is there. */
+  candidates: readonly KernelState[];
+  identities: ReadonlyMap<string, NamespaceIdentity>;
+  /** Whether the name of a device in a namespace is a resource's; such a device is no other one renamed. */
+  isClaimed: (namespace: string, name: string) => boolean;
+  /** Whether the candidates speak of all that is recorded in the firewalls in question. */
+  isWhole: boolean;
+}
+
 /**
- * What the kernel has of all that the candidates speak of: states of before and after, say, one of which or
- * something between is there. What bears no mark of ours is not seen, and neither is what others added to a
- * device of ours.
+ * What the kernel has of all that the candidates speak of. What bears no mark of ours is not seen, and neither is
+ * what others added to a device of ours.
+ *
+ * @throws CommandFailed if something can't be looked at
  */
-export async function observe(
-  processes: Processes,
-  candidates: readonly KernelState[],
-  identities: ReadonlyMap<string, NamespaceIdentity>,
-): Promise<KernelState> {
+export async function observe(processes: Processes, recognition: Recognition): Promise<KernelState> {
+  const snapshot = await takeSnapshot(processes, requestFor(recognition));
+  for (const failure of snapshot.failures.values()) throw failure;
+  return stateIn(snapshot, recognition);
+}
+
+/** What to look at for all that the candidates speak of: what is in namespaces that are there. */
+export function requestFor({ candidates, identities }: Recognition): SnapshotRequest {
+  const isPresent = (name: string): boolean =>
+    name === HOST || (identities.has(name) && boundInode(name) !== null);
+  const namespaces = new Map<string, string[]>();
+  for (const candidate of candidates) {
+    for (const name of namespacesSpokenOf(candidate))
+      if (isPresent(name) && !namespaces.has(name)) namespaces.set(name, []);
+    for (const { namespace, key } of candidate.sysctls.values()) namespaces.get(namespace)?.push(key);
+  }
+  for (const [name, keys] of namespaces) namespaces.set(name, [...new Set(keys)]);
+  const firewalls = new Map(candidates.flatMap(({ firewalls: each }) => [...each]));
+  return { namespaces, firewalls: [...firewalls.values()].filter(({ namespace }) => isPresent(namespace)) };
+}
+
+function namespacesSpokenOf({ namespaces, devices, sysctls, firewalls }: KernelState): string[] {
+  const places = [...devices.values(), ...sysctls.values(), ...firewalls.values()];
+  return [...namespaces.keys(), ...places.map(({ namespace }) => namespace)];
+}
+
+/** Reads a state out of a snapshot of all that `requestFor` asks for. */
+export function stateIn(snapshot: Snapshot, recognition: Recognition): KernelState {
   const state = emptyState();
+  const { candidates, identities } = recognition;
   for (const { namespaces } of candidates)
     for (const namespace of namespaces.values())
-      observeNamespace(state, namespace, identities.get(namespace.name));
-  const present = (namespace: string): boolean =>
-    namespace === HOST || ['made', 'adopted'].includes(state.namespaces.get(namespace)?.origin.type ?? '');
-  const names = new Set(candidates.flatMap(namespacesSpokenOf).filter(present));
-  await Promise.all([...names].map((namespace) => observeInside(processes, namespace, candidates, state)));
-  const firewalls = new Map(candidates.flatMap(({ firewalls: each }) => [...each]));
-  await Promise.all(
-    [...firewalls]
-      .filter(([, { namespace }]) => present(namespace))
-      .map(async ([key, firewall]) => {
-        const found = await observeFirewall(processes, firewall, candidates);
-        if (found !== null) state.firewalls.set(key, found);
-      }),
-  );
+      findNamespace(state, namespace, identities.get(namespace.name), snapshot);
+  const isPresent = (name: string): boolean =>
+    name === HOST || ['made', 'adopted'].includes(state.namespaces.get(name)?.origin.type ?? '');
+  for (const [namespace, inside] of snapshot.inside)
+    if (isPresent(namespace)) findInside(state, namespace, inside, recognition);
+  for (const { namespace, family } of candidates.flatMap(({ firewalls }) => [...firewalls.values()])) {
+    const key = firewallKey(namespace, family);
+    const saved = snapshot.firewalls.get(key);
+    if (saved === undefined || !isPresent(namespace)) continue;
+    const found = firewallIn(saved, { namespace, family }, recognition);
+    if (found !== null) state.firewalls.set(key, found);
+  }
   return state;
 }
 
-function observeNamespace(
+function findNamespace(
   state: KernelState,
   candidate: NamespaceState,
   identity: NamespaceIdentity | undefined,
+  { inside }: Snapshot,
 ): void {
   const { name } = candidate;
   const inode = boundInode(name);
@@ -65,51 +100,63 @@ function observeNamespace(
   }
   if ('inode' in identity && identity.inode !== inode) return;
   const { origin } = candidate;
+  const [loopback] = parseInterfaces([inside.get(name)?.interfaces.get('lo')]);
   state.namespaces.set(name, {
     ...candidate,
     origin: origin.type === 'adopted' ? { ...origin, inode } : origin,
+    loopbackUp: loopback?.up ?? candidate.loopbackUp,
   });
 }
 
-function namespacesSpokenOf({ devices, sysctls, firewalls }: KernelState): string[] {
-  return [...devices.values(), ...sysctls.values(), ...firewalls.values()].map(({ namespace }) => namespace);
-}
-
-async function observeInside(
-  processes: Processes,
-  namespace: string,
-  candidates: readonly KernelState[],
+function findInside(
   state: KernelState,
-): Promise<void> {
-  const sysctls = candidates.flatMap((candidate) =>
-    [...candidate.sysctls].filter(([, entry]) => entry.namespace === namespace),
+  namespace: string,
+  inside: Inside,
+  { candidates, isClaimed }: Recognition,
+): void {
+  for (const { sysctls } of candidates)
+    for (const [id, entry] of sysctls)
+      if (entry.namespace === namespace)
+        state.sysctls.set(id, { ...entry, value: inside.sysctls[entry.key] ?? '' });
+  const wanted = candidates.flatMap(({ devices }) =>
+    [...devices.values()].filter((device) => device.namespace === namespace),
   );
-  const keys = [...new Set(sysctls.map(([, { key }]) => key))];
-  const lines = [`address show group ${DEVICE_GROUP}`, SHOW_OWN_ROUTES];
-  const { answers, failure } = await run(processes, {
-    steps: [],
-    expected: [],
-    reads: [{ namespace, lines, sysctls: keys }],
-  });
-  if (failure !== null) throw failure;
-  const answer: Answer = answers[0] ?? { shown: [], sysctls: {} };
-  for (const [id, entry] of sysctls)
-    state.sysctls.set(id, { ...entry, value: answer.sysctls[entry.key] ?? '' });
-  const [addresses = [], routes = []] = answer.shown;
-  const interfaces = new Map(parseInterfaces(addresses).map((entry) => [entry.name, entry]));
-  const routesOf = parseOwnRoutesByDevice(routes);
-  for (const { devices } of candidates)
-    for (const device of devices.values()) {
-      const found = interfaces.get(device.name);
-      if (device.namespace !== namespace || found?.ours !== true || found.type !== device.kind.type) continue;
-      const known = new Set(
-        candidates.flatMap((candidate) => candidate.devices.get(device.key)?.addresses ?? []),
-      );
-      state.devices.set(device.key, observedDevice(device, found, known, routesOf.get(device.name) ?? []));
-    }
+  const missing: Device[] = [];
+  for (const device of wanted) {
+    const [found] = parseInterfaces([inside.interfaces.get(device.name)]);
+    if (found?.ours === true && found.type === device.kind.type)
+      state.devices.set(device.key, observedDevice(device, found, inside, candidates));
+    else missing.push(device);
+  }
+  const unfound = missing.filter(({ key }) => !state.devices.has(key));
+  if (unfound.length === 0) return;
+  // Somebody may have renamed it: of ours, of the same type, with the MAC address that netnsd gave it.
+  const byMac = Map.groupBy(
+    parseInterfaces([...inside.interfaces.values()]).filter(
+      ({ ours, name }) => ours && !isClaimed(namespace, name),
+    ),
+    ({ mac, type }) => `${type} ${String(mac)}`,
+  );
+  for (const device of unfound) {
+    const [found, another] = byMac.get(`${device.kind.type} ${device.mac}`) ?? [];
+    if (found === undefined || another !== undefined) continue;
+    state.devices.set(device.key, {
+      ...observedDevice(device, found, inside, candidates),
+      name: found.name,
+    });
+  }
 }
 
-function observedDevice(device: Device, found: KernelInterface, known: Set<string>, routes: Route[]): Device {
+function observedDevice(
+  device: Device,
+  found: KernelInterface,
+  { ownRoutes }: Inside,
+  candidates: readonly KernelState[],
+): Device {
+  const known = new Set(
+    candidates.flatMap((candidate) => candidate.devices.get(device.key)?.addresses ?? []),
+  );
+  const routes: Route[] = parseOwnRoutes(ownRoutes.get(found.name) ?? []);
   return {
     ...device,
     mac: found.mac ?? device.mac,
@@ -126,11 +173,11 @@ function observedDevice(device: Device, found: KernelInterface, known: Set<strin
 }
 
 /** The rules of the candidates' resources, and the chains; the rules of other resources are not looked at. */
-async function observeFirewall(
-  processes: Processes,
-  { namespace, family }: Firewall,
-  candidates: readonly KernelState[],
-): Promise<Firewall | null> {
+function firewallIn(
+  saved: SavedFirewall,
+  { namespace, family }: Pick<Firewall, 'namespace' | 'family'>,
+  { candidates, isWhole }: Recognition,
+): Firewall | null {
   const owners = new Set(
     candidates.flatMap(({ firewalls }) =>
       [...firewalls.values()].flatMap(({ rules }) =>
@@ -138,10 +185,14 @@ async function observeFirewall(
       ),
     ),
   );
-  const own = ownFirewall(namespace, family, await saveFirewall(processes, namespace, family));
+  const own = ownFirewall(namespace, family, saved);
   const rules = [...own.rules].filter(
     ([, { serves, comment }]) => owners.has(refText(serves)) || comment.startsWith(CHAIN_MARK),
   );
   if (own.chains.size === 0 && rules.length === 0) return null;
-  return { ...own, rules: new Map(rules) };
+  // To write a chain anew, all of its rules must be known.
+  const chains = isWhole
+    ? own.chains
+    : new Map([...own.chains].map(([key, chain]) => [key, { ...chain, strays: 0 }]));
+  return { namespace, family, chains, rules: new Map(rules) };
 }

@@ -41,6 +41,7 @@ const renderers: Renderers = {
   'namespace.add': ({ namespace, pid }) =>
     ip(HOST, pid === null ? ['netns', 'add', namespace] : ['netns', 'attach', namespace, pid]),
   'namespace.delete': ({ namespace }) => ip(HOST, ['netns', 'delete', namespace]),
+  'namespace.identify': ({ namespace }) => ip(HOST, ['netns', 'set', namespace, 'auto']),
   'loopback.up': ({ namespace }) => ip(namespace, ['link', 'set', 'dev', 'lo', 'up']),
   'bridge.add': (step) =>
     ip(step.device.namespace, [

@@ -97,6 +97,7 @@ const ofFirewall = (step: { namespace: string; family: Family }): Touched => ({
 const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'namespace.add': ofNamespace,
   'namespace.delete': ofNamespace,
+  'namespace.identify': ofNamespace,
   'loopback.up': (step) => ({ needs: [namespace(step.namespace)], changes: [] }),
   // Forwarding is turned on when the rules that guard it are there, and off before they go.
   'sysctl.set': (step) => ({

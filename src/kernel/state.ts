@@ -29,6 +29,8 @@ export interface NamespaceState {
    * that `ip netns add` leaves when it is ended half-way (mode 000, no namespace bound to it).
    */
   origin: { type: 'made' } | { type: 'adopted'; pid: number; inode: number } | { type: 'broken' };
+  /** Whether `lo` is up; null where that is not netnsd's to say, in a namespace that it has not made. */
+  loopbackUp: boolean | null;
 }
 
 export interface DeviceRef {
@@ -76,6 +78,8 @@ export interface Chain {
   name: string;
   /** Rules that stand in the chain from its start, in this order; of all others the order never matters. */
   fixed: string[];
+  /** How many rules stand in it that are nobody's whom it is meant for, or are there twice. */
+  strays: number;
 }
 
 export type Table = 'filter' | 'nat';

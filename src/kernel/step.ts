@@ -19,6 +19,8 @@ interface StepFields {
   /** Makes a namespace (`pid` null) or binds the name to the one that a process is in. */
   'namespace.add': { namespace: string; pid: number | null };
   'namespace.delete': { namespace: string };
+  /** Gives it an id in the daemon's own namespace, so that its events are told there (ip-monitor(8), all-nsid). */
+  'namespace.identify': { namespace: string };
   'loopback.up': { namespace: string };
   'bridge.add': OnDevice & { mac: string; mtu: number; stp: boolean; ageingSeconds: number };
   'bridge.set': OnDevice & { stp: boolean; ageingSeconds: number };

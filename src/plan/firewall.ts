@@ -31,7 +31,7 @@ export const CHAINS = {
 export function baseFirewall(namespace: string, family: Family, serves: Ref): Firewall {
   const firewall: Firewall = { namespace, family, chains: new Map(), rules: new Map() };
   const chain = (table: Table, name: string, fixed: string[] = []): void => {
-    firewall.chains.set(`${table} ${name}`, { table, name, fixed });
+    firewall.chains.set(`${table} ${name}`, { table, name, fixed, strays: 0 });
   };
   const jump = (table: Table, from: string, match: string, to: string): void =>
     addRule(firewall, { serves, table, chain: from, ...makeChainRule(table, from, match, to) });
@@ -130,8 +130,9 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
   ];
 }
 
+/** A chain that is not as it is meant to be is written anew, with all its rules, at once. */
 function isSameChain(a: Chain | undefined, b: Chain): boolean {
-  return a !== undefined && a.fixed.join('\n') === b.fixed.join('\n');
+  return a !== undefined && a.fixed.join('\n') === b.fixed.join('\n') && a.strays === b.strays;
 }
 
 function orNamespace(serves: Ref | undefined, namespace: string): Ref {

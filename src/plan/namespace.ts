@@ -18,6 +18,7 @@ export function compileNamespace(
     name: intent.name,
     origin:
       intent.pid === null ? { type: 'made' } : { type: 'adopted', pid: intent.pid, inode: assigned.inode },
+    loopbackUp: intent.pid === null ? true : null,
   });
   for (const [key, value] of Object.entries(intent.sysctls)) {
     const id = `${intent.name} ${key}`;
@@ -62,12 +63,18 @@ export function planNamespaces(have: KernelState, want: KernelState): NamespaceS
     list.push({ step: 'namespace.delete', serves, namespace: name });
     if (origin.type === 'made') steps.gone.add(name);
   }
-  for (const [name, { serves, origin }] of want.namespaces) {
-    if (isSameNamespace(origin, have.namespaces.get(name)?.origin)) continue;
+  for (const [name, { serves, origin, loopbackUp }] of want.namespaces) {
+    const had = have.namespaces.get(name);
+    if (isSameNamespace(origin, had?.origin)) {
+      if (loopbackUp === true && had?.loopbackUp === false)
+        steps.loopbacks.push({ step: 'loopback.up', serves, namespace: name });
+      continue;
+    }
     steps.bound.add(name);
     const pid = origin.type === 'adopted' ? origin.pid : null;
     steps.adds.push({ step: 'namespace.add', serves, namespace: name, pid });
     if (pid === null) {
+      steps.adds.push({ step: 'namespace.identify', serves, namespace: name });
       steps.loopbacks.push({ step: 'loopback.up', serves, namespace: name });
       steps.fresh.add(name);
     }
@@ -108,7 +115,7 @@ export function differencesOfNamespace(
 }
 
 /** The kernel prints tabs between the numbers of a sysctl that has several. */
-function words(value: string): string {
+export function words(value: string): string {
   return value.trim().split(/\s+/).join(' ');
 }
 

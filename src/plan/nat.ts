@@ -134,10 +134,11 @@ export function differencesOfNat(intent: NatIntent, observed: ObservedNat): Diff
   const complete = rulesOfNat(intent).every(({ comment }) => found.includes(comment));
   if (!complete || observed.rules.length !== intended.length)
     differences.push({ path: '/status/rules', intended, observed: observed.rules });
-  const marks = new Set(observed.chainMarks);
   const ways = chainMarksOf(intent);
-  if (!ways.every((mark) => marks.has(mark)))
+  if (!ways.every((mark) => observed.chainMarks.filter((each) => each === mark).length === 1))
     differences.push({ path: '/status/chains', intended: ways, observed: observed.chainMarks });
+  if (observed.strays.length > 0)
+    differences.push({ path: '/status/strays', intended: [], observed: observed.strays });
   if (observed.forwarding === '0')
     differences.push({ path: '/status/forwarding', intended: '1', observed: observed.forwarding });
   return differences;

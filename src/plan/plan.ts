@@ -7,7 +7,7 @@ import { planDevices } from './devices.ts';
 import { firewallIn, planFirewalls } from './firewall.ts';
 import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
-import { compileNamespace, planNamespaces, type NamespaceSteps } from './namespace.ts';
+import { compileNamespace, planNamespaces, words, type NamespaceSteps } from './namespace.ts';
 import { compileNat } from './nat.ts';
 
 /** What the kernel is to have for an intent. Pure. */
@@ -97,7 +97,8 @@ function planSysctls(have: KernelState, want: KernelState, { gone, bound }: Name
     )
       steps.restores.push({ step: 'sysctl.set', serves, namespace, key, value: before });
   for (const [id, { serves, namespace, key, value }] of want.sysctls) {
-    if (!bound.has(namespace) && have.sysctls.get(id)?.value === value) continue;
+    const had = have.sysctls.get(id);
+    if (!bound.has(namespace) && had !== undefined && words(had.value) === words(value)) continue;
     const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
     list.push({ step: 'sysctl.set', serves, namespace, key, value });
   }

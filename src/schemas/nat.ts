@@ -195,6 +195,8 @@ export interface ObservedNat {
   forwarding: string | null;
   /** The comments of the rules that lead to the rule's chains. */
   chainMarks: string[];
+  /** Rules in netnsd's own chains that are not netnsd's. */
+  strays: string[];
 }
 
 /** The family of the addresses that a rule is about. */

@@ -16,6 +16,7 @@ import { devicesExpected, plan } from '../plan/plan.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import { identify, learnIdentities } from './identities.ts';
+import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
 import { updatePortsSeen } from './ports.ts';
@@ -229,7 +230,13 @@ class Attempt {
 
   async #observe(): Promise<KernelState> {
     const { have, want } = this.#planned;
-    return observe(this.#deps.processes, [have, want], this.#identities);
+    const { resources } = this.#deps.store;
+    return observe(this.#deps.processes, {
+      candidates: [have, want],
+      identities: this.#identities,
+      isClaimed: (namespace, name) => resources.claimant({ namespace, what: interfaceTie(name) }) !== null,
+      isWhole: false,
+    });
   }
 
   /**

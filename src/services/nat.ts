@@ -56,6 +56,7 @@ export const natKind: KindService<'nat'> = {
       rules: rulesOfNat(intent).map(({ chain, spec }) => `-A ${chain} ${spec}`),
       forwarding: '1',
       chainMarks: chainMarksOf(intent),
+      strays: [],
     },
     assigned,
   }),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { observe, type NamespaceIdentity } from '../../src/kernel/observe.ts';
+import { observe, type NamespaceIdentity, type Recognition } from '../../src/kernel/observe.ts';
 import { createProcesses } from '../../src/kernel/processes.ts';
 import { run } from '../../src/kernel/run.ts';
 import type { KernelState } from '../../src/kernel/state.ts';
@@ -17,6 +17,10 @@ const identities = new Map<string, NamespaceIdentity>(
   ['n1', 'n2', 'n3'].map((name) => [name, { attempted: true }]),
 );
 
+function recognition(...candidates: KernelState[]): Recognition {
+  return { candidates, identities, isClaimed: () => false, isWhole: false };
+}
+
 const processes = createProcesses({ timeoutMs: 20_000 });
 
 async function carryOut(have: KernelState, want: KernelState): Promise<void> {
@@ -27,7 +31,7 @@ async function carryOut(have: KernelState, want: KernelState): Promise<void> {
 
 /** What the kernel has of two networks, compared with one of them; sysctls that neither asks for are not looked at. */
 async function differs(want: KernelState, other: KernelState): Promise<unknown> {
-  const observed = await observe(processes, [want, other], identities);
+  const observed = await observe(processes, recognition(want, other));
   for (const id of observed.sysctls.keys()) if (!want.sysctls.has(id)) observed.sysctls.delete(id);
   for (const sysctl of observed.sysctls.values()) sysctl.value = sysctl.value.replaceAll('\t', ' ');
   return essence(observed);
@@ -45,7 +49,7 @@ describe('plan, on the real kernel', () => {
         expect(await differs(second, first)).toEqual(essence(second));
         expect(plan(second, second)).toEqual([]);
       } finally {
-        const found = await observe(processes, [first, second], identities);
+        const found = await observe(processes, recognition(first, second));
         await carryOut(found, none);
       }
       expect(kernelDifferences(before, await kernelState())).toEqual([]);

@@ -42,13 +42,17 @@ export class KernelModel {
           serves: step.serves,
           name: step.namespace,
           origin: step.pid === null ? { type: 'made' } : { type: 'adopted', pid: step.pid, inode: step.pid },
+          loopbackUp: step.pid === null ? false : null,
         });
         return;
       case 'namespace.delete':
         this.#deleteNamespace(step.namespace);
         return;
-      case 'loopback.up':
+      case 'namespace.identify':
         this.#needNamespace(step.namespace);
+        return;
+      case 'loopback.up':
+        this.#needNamespace(step.namespace).loopbackUp = true;
         return;
       case 'bridge.add': {
         const { stp, ageingSeconds } = step;
@@ -277,15 +281,19 @@ export class KernelModel {
       throw new Error(`${name} in ${namespace} is taken`);
   }
 
-  #needNamespace(name: string): void {
-    if (name !== 'host' && !this.state.namespaces.has(name)) throw new Error(`no namespace ${name}`);
+  #needNamespace(name: string): { loopbackUp: boolean | null } {
+    const found = name === 'host' ? { loopbackUp: null } : this.state.namespaces.get(name);
+    if (found === undefined) throw new Error(`no namespace ${name}`);
+    return found;
   }
 }
 
 /** What counts when two states are compared: not whom a thing serves, nor the order of sets. */
 export function essence(state: KernelState): unknown {
   return {
-    namespaces: [...state.namespaces.keys()].toSorted(),
+    namespaces: [...state.namespaces.values()]
+      .map(({ name, loopbackUp }) => `${name} ${loopbackUp}`)
+      .toSorted(),
     devices: [...state.devices.values()]
       .map(({ serves: _serves, ...device }) => ({
         ...device,

@@ -1,0 +1,98 @@
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
+import type { Family } from '../schemas/address.ts';
+import { CommandFailed } from './errors.ts';
+import { saveFirewall, type SavedFirewall } from './firewall.ts';
+import { asObject, SHOW_OWN_ROUTES, showOwnRoutes } from './interface.ts';
+import type { Processes } from './processes.ts';
+import { run } from './run.ts';
+import type { Answer, Read } from './sessions.ts';
+import { firewallKey } from './state.ts';
+
+/** What to look at: namespaces, each with the sysctls in question, and firewalls. */
+export interface SnapshotRequest {
+  namespaces: ReadonlyMap<string, readonly string[]>;
+  firewalls: readonly { namespace: string; family: Family }[];
+}
+
+/** Everything that is in one namespace. */
+export interface Inside {
+  /** As `address show` prints them, by name. */
+  interfaces: ReadonlyMap<string, unknown>;
+  /** By the name of the bridge, or whatever else they are ports of. */
+  ports: ReadonlyMap<string, unknown[]>;
+  /** The routes of ours, by the name of the interface that they leave by. */
+  ownRoutes: ReadonlyMap<string, unknown[]>;
+  sysctls: Record<string, string>;
+}
+
+/** What the kernel had of many things at about one time: read in one process a namespace, and one a firewall. */
+export interface Snapshot {
+  inside: ReadonlyMap<string, Inside>;
+  /** By `firewallKey`. */
+  firewalls: ReadonlyMap<string, SavedFirewall>;
+  /** What could not be looked into, by namespace. */
+  failures: ReadonlyMap<string, CommandFailed>;
+}
+
+/** Looks at all that is asked for, side by side as far as there are cores. */
+export async function takeSnapshot(processes: Processes, request: SnapshotRequest): Promise<Snapshot> {
+  const inside = new Map<string, Inside>();
+  const firewalls = new Map<string, SavedFirewall>();
+  const failures = new Map<string, CommandFailed>();
+  const turns = pLimit(availableParallelism() + 1);
+  const lookInside = async (namespace: string, keys: readonly string[]): Promise<void> => {
+    const read: Read = { namespace, lines: ['address show', SHOW_OWN_ROUTES], sysctls: [...keys] };
+    const { answers, failure } = await run(processes, { steps: [], expected: [], reads: [read] });
+    if (failure !== null) failures.set(namespace, failure);
+    else if (answers[0] !== undefined) inside.set(namespace, insideOf(answers[0]));
+  };
+  const lookAtFirewall = async (namespace: string, family: Family): Promise<void> => {
+    try {
+      firewalls.set(firewallKey(namespace, family), await saveFirewall(processes, namespace, family));
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      failures.set(namespace, error);
+    }
+  };
+  await Promise.all([
+    ...[...request.namespaces].map(([namespace, keys]) => turns(lookInside, namespace, keys)),
+    ...request.firewalls.map(({ namespace, family }) => turns(lookAtFirewall, namespace, family)),
+  ]);
+  return { inside, firewalls, failures };
+}
+
+function insideOf({ shown, sysctls }: Answer): Inside {
+  const [interfaces = [], routes = []] = shown;
+  return {
+    interfaces: new Map(interfaces.map((entry) => [textOf(entry, 'ifname'), entry])),
+    ports: Map.groupBy(interfaces, (entry) => textOf(entry, 'master')),
+    ownRoutes: Map.groupBy(routes, (entry) => textOf(entry, 'dev')),
+    sysctls,
+  };
+}
+
+function textOf(entry: unknown, field: string): string {
+  const value = asObject(entry)?.[field];
+  return typeof value === 'string' ? value : '';
+}
+
+/** What a read of its own would have been answered; null if its namespace is not there or could not be entered. */
+export function answerFrom({ inside }: Snapshot, { namespace, lines, sysctls }: Read): Answer | null {
+  const found = inside.get(namespace);
+  if (found === undefined) return null;
+  return {
+    shown: lines.map((line) => shownIn(found, line)),
+    sysctls: Object.fromEntries(sysctls.map((key) => [key, found.sysctls[key] ?? ''])),
+  };
+}
+
+function shownIn({ interfaces, ports, ownRoutes }: Inside, line: string): unknown[] {
+  if (line === 'address show') return [...interfaces.values()];
+  const [, by, name = ''] = /^address show (dev|master) (\S+)$/.exec(line) ?? [];
+  if (by === 'dev') return interfaces.has(name) ? [interfaces.get(name)] : [];
+  if (by === 'master') return ports.get(name) ?? [];
+  const device = line.slice(line.lastIndexOf(' ') + 1);
+  if (line === showOwnRoutes(device)) return ownRoutes.get(device) ?? [];
+  throw new Error(`a snapshot has no answer to: ${line}`);
+}
