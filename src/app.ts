@@ -3,15 +3,17 @@ import { join } from 'node:path';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
-import { createStore } from './db/store.ts';
-import { createProcesses } from './kernel/processes.ts';
+import { createStore, type Store } from './db/store.ts';
+import { lockHost } from './kernel/host-lock.ts';
+import { endLeftovers } from './kernel/leftovers.ts';
+import { createProcesses, type Processes } from './kernel/processes.ts';
 import { access } from './plugins/access.ts';
 import { jsonBodies } from './plugins/bodies.ts';
 import { Listeners } from './plugins/listeners.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { openApi, openApiDocument } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
-import { createValidation } from './plugins/validation.ts';
+import { createValidation, type Validation } from './plugins/validation.ts';
 import { bridgeRoutes } from './routes/bridges.ts';
 import { linkRoutes } from './routes/links.ts';
 import { namespaceInspectRoutes } from './routes/namespace-inspect.ts';
@@ -19,16 +21,20 @@ import { namespaceRoutes } from './routes/namespaces.ts';
 import { natRoutes } from './routes/nat.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { problemRoutes } from './routes/problems.ts';
+import { reconcileRoutes } from './routes/reconcile.ts';
 import { systemRoutes } from './routes/system.ts';
 import { sharedSchemas } from './schemas/index.ts';
 import type { ListenAddress } from './schemas/listen.ts';
 import { putSchemas } from './schemas/put.ts';
 import { Engine } from './services/engine.ts';
 import { ForeignService } from './services/foreign.ts';
+import { checkHost } from './services/host.ts';
 import { InspectService } from './services/inspect.ts';
 import { OperationService } from './services/operations.ts';
+import { Reconciler, type ReconcileMode } from './services/reconcile.ts';
 import { ResourceService } from './services/resources.ts';
 import { SystemService } from './services/system.ts';
+import { teardown, type Removed } from './services/teardown.ts';
 
 export interface AppOptions {
   version: string;
@@ -37,6 +43,14 @@ export interface AppOptions {
   token: string;
   needsToken: boolean;
   log: Logger;
+  /** What is done about drift; `repair` if left out. */
+  reconcileMode?: ReconcileMode;
+  /** Between two looks at everything; a minute if left out. */
+  reconcileIntervalMs?: number;
+  /** A change that is not made by then is undone; half a minute if left out. */
+  changeTimeoutMs?: number;
+  /** Whether it is opened only to remove everything: then what another store has left is no obstacle. */
+  isTeardown?: boolean;
 }
 
 /** The whole of netnsd, ready to listen. */
@@ -46,14 +60,16 @@ export interface App {
   listen: (address: ListenAddress) => Promise<ListenAddress>;
   /** Says who holds an address that is in use, or null. */
   holderOf: (address: ListenAddress) => Promise<string | null>;
-  /** How many processes were started so far: what netnsd costs. */
+  /** Removes all that is netnsd's from the kernel and the store, or only what the store does not know. */
+  teardown: (isOnlyUnrecorded: boolean) => Promise<Removed>;
+  /** How many processes were started for requests so far: what they cost. */
   processesStarted: () => number;
   /** Finishes the changes in hand, answers them, and closes everything. */
   stop: () => Promise<void>;
 }
 
-/** A tool that has not ended by then is ended, and its change undone. */
-const TOOL_TIMEOUT_MS = 30_000;
+const DEFAULT_CHANGE_TIMEOUT_MS = 30_000;
+const DEFAULT_RECONCILE_INTERVAL_MS = 60_000;
 
 /** So many reads look at the kernel side by side; the others wait. */
 const LOOKS_AT_ONCE = 8;
@@ -61,31 +77,108 @@ const LOOKS_AT_ONCE = 8;
 const BODY_LIMIT = 256 * 1024;
 
 /**
- * Wires everything: the one place that does.
+ * Wires everything, undoes what was not finished when netnsd last ended, and begins to look for drift.
  *
- * @throws StoreError
+ * @throws StoreError, HostLocked, ForeignHost
  */
-export async function buildApp({ version, stateDir, token, needsToken, log }: AppOptions): Promise<App> {
-  const store = createStore(join(stateDir, 'netnsd.db'));
-  const processes = createProcesses({ timeoutMs: TOOL_TIMEOUT_MS });
+export async function buildApp(options: AppOptions): Promise<App> {
+  const { version, stateDir, token, needsToken, log } = options;
+  const hostLock = await lockHost(`process ${process.pid}, with the state directory ${stateDir}`);
+  const opened: (() => void | Promise<void>)[] = [hostLock.release];
+  try {
+    const store = createStore(join(stateDir, 'netnsd.db'));
+    opened.unshift(() => store.close());
+    const services = await createServices(store, options);
+    const listeners = new Listeners(log);
+    const fastify = await createRoutes({ version, token, log }, services, listeners);
+    services.reconciler.start();
+    return {
+      fastify,
+      listen: async (address) =>
+        listeners.listen(address, needsToken, (request, response) => fastify.routing(request, response)),
+      holderOf: async (address) => services.system.holderOf(address),
+      teardown: async (isOnlyUnrecorded) => teardown({ store, ...services }, isOnlyUnrecorded),
+      processesStarted: () => services.processes.started(),
+      stop: async () => {
+        await services.reconciler.stop();
+        await services.engine.stop();
+        await listeners.close();
+        await fastify.close();
+        for (const close of opened) await close();
+      },
+    };
+  } catch (error) {
+    for (const close of opened) await close();
+    throw error;
+  }
+}
+
+interface Services {
+  processes: Processes;
+  validation: Validation;
+  engine: Engine;
+  reconciler: Reconciler;
+  resources: ResourceService;
+  operations: OperationService;
+  foreign: ForeignService;
+  inspect: InspectService;
+  system: SystemService;
+}
+
+async function createServices(store: Store, options: AppOptions): Promise<Services> {
+  const { version, log } = options;
+  const { changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
+  const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
+  const processes = createProcesses({ timeoutMs: changeTimeoutMs });
+  // What is done of netnsd's own accord is counted apart: what a request costs is to be told.
+  const ownProcesses = createProcesses({ timeoutMs: changeTimeoutMs });
   const lookLimit = pLimit(LOOKS_AT_ONCE);
   const validation = createValidation(sharedSchemas);
-  const engine = new Engine({ store, processes, log });
-  const services = {
+  const engine: Engine = new Engine({
+    store,
+    processes,
+    log,
+    changeTimeoutMs,
+    onSettled: (settled) => reconciler.settled(settled),
+  });
+  const reconciler = new Reconciler({
+    store,
+    engine,
+    processes: ownProcesses,
+    log,
+    mode: reconcileMode,
+    intervalMs: reconcileIntervalMs,
+  });
+  await endLeftovers();
+  await reconciler.recover();
+  if (options.isTeardown !== true) await checkHost(store, ownProcesses);
+  return {
+    processes,
+    validation,
+    engine,
+    reconciler,
     resources: new ResourceService({
       store,
       engine,
       processes,
       log,
       lookLimit,
+      mend: async (ref) => reconciler.mend(ref),
       validate: validatorOf(validation.check),
     }),
     operations: new OperationService(store.operations),
     foreign: new ForeignService({ store, processes, lookLimit }),
     inspect: new InspectService({ processes, lookLimit }),
-    system: new SystemService({ store, processes, version }),
+    system: new SystemService({ store, processes, version, report: () => reconciler.report() }),
   };
-  const listeners = new Listeners(log);
+}
+
+async function createRoutes(
+  { version, token, log }: Pick<AppOptions, 'version' | 'token' | 'log'>,
+  services: Services,
+  listeners: Listeners,
+): Promise<FastifyInstance> {
+  const { validation } = services;
   const fastify = createFastify(log);
   fastify.setValidatorCompiler(validation.compiler);
   // The answers are typed; a serializer made from their schemas would drop what a schema forgot.
@@ -101,26 +194,14 @@ export async function buildApp({ version, stateDir, token, needsToken, log }: Ap
     bridgeRoutes(routes, services);
     natRoutes(routes, services);
     operationRoutes(routes, services);
+    reconcileRoutes(routes, services);
     systemRoutes(routes, services);
     problemRoutes(routes);
     openApiDocument(routes);
   });
   completeMethods();
   await fastify.ready();
-
-  return {
-    fastify,
-    listen: async (address) =>
-      listeners.listen(address, needsToken, (request, response) => fastify.routing(request, response)),
-    holderOf: async (address) => services.system.holderOf(address),
-    processesStarted: () => processes.started(),
-    stop: async () => {
-      await engine.stop();
-      await listeners.close();
-      await fastify.close();
-      store.close();
-    },
-  };
+  return fastify;
 }
 
 function createFastify(loggerInstance: FastifyBaseLogger): FastifyInstance {

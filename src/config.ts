@@ -1,14 +1,23 @@
 import { isIP } from 'node:net';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { ListenAddress } from './schemas/listen.ts';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+export const reconcileModes = ['repair', 'observe', 'off'] as const;
 
 export interface Config {
   listen: ListenAddress[];
   stateDir: string;
   logLevel: (typeof logLevels)[number];
   auth: 'token' | 'none';
+  reconcile: (typeof reconcileModes)[number];
+  reconcileIntervalMs: number;
+  changeTimeoutMs: number;
+  /** What to do: serve, or remove all that is netnsd's. */
+  command: 'serve' | 'teardown';
+  /** With teardown: only what is not recorded. */
+  isOnlyUnrecorded: boolean;
 }
 
 /** A value that can't be, or nothing to run: what to print, and the exit status to end with. */
@@ -49,23 +58,27 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
       `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`,
     );
   }
-  const { listen, stateDir, logLevel, auth } = { ...command.opts<Options>() };
+  const { listen, reconcileInterval, changeTimeout, unrecorded, ...options } = { ...command.opts<Options>() };
   const fromEnvironment = env['NETNSD_LISTEN']?.split(/[\s,]+/).filter((text) => text !== '');
   const config: Config = {
+    ...options,
     listen: listen ?? parseAll(fromEnvironment) ?? DEFAULT_LISTEN,
-    stateDir,
-    logLevel,
-    auth,
+    reconcileIntervalMs: reconcileInterval * 1000,
+    changeTimeoutMs: changeTimeout * 1000,
+    command: command.args[0] === 'teardown' ? 'teardown' : 'serve',
+    isOnlyUnrecorded: unrecorded === true,
   };
+  if (config.isOnlyUnrecorded && config.command !== 'teardown')
+    throw new UsageExit(2, 'netnsd: --unrecorded goes with `netnsd teardown` only; see --help');
   checkAuth(config);
   return config;
 }
 
-interface Options {
+interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'reconcile'> {
   listen?: ListenAddress[];
-  stateDir: string;
-  logLevel: Config['logLevel'];
-  auth: Config['auth'];
+  reconcileInterval: number;
+  changeTimeout: number;
+  unrecorded?: true;
 }
 
 function createCommand(version: string): Command {
@@ -74,6 +87,12 @@ function createCommand(version: string): Command {
     .version(version)
     .exitOverride()
     .allowExcessArguments(false)
+    .addArgument(
+      new Argument(
+        '[command]',
+        'teardown: remove all that is netnsd’s from the kernel and the store, and say what; while netnsd does not run',
+      ).choices(['teardown']),
+    )
     .addOption(
       new Option(
         '--listen <address>',
@@ -103,7 +122,45 @@ function createCommand(version: string): Command {
         .env('NETNSD_AUTH')
         .choices(['token', 'none'])
         .default('token'),
+    )
+    .addOption(
+      new Option(
+        '--reconcile <mode>',
+        'what is done about drift: repair mends it, observe only reports it, off does neither unless asked by POST /reconcile',
+      )
+        .env('NETNSD_RECONCILE')
+        .choices(reconcileModes)
+        .default('repair'),
+    )
+    .addOption(
+      new Option('--reconcile-interval <seconds>', 'between two looks at everything')
+        .env('NETNSD_RECONCILE_INTERVAL')
+        .default(60)
+        .argParser(parseSeconds),
+    )
+    .addOption(
+      new Option(
+        '--change-timeout <seconds>',
+        'a change that is not made by then is undone, and answered 503',
+      )
+        .env('NETNSD_CHANGE_TIMEOUT')
+        .default(30)
+        .argParser(parseSeconds),
+    )
+    .addOption(
+      new Option('--unrecorded', 'with teardown: remove only what bears netnsd’s marks and is not recorded'),
     );
+}
+
+const LONGEST_SECONDS = 86_400;
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || seconds <= 0 || seconds > LONGEST_SECONDS)
+    throw new InvalidArgumentError(
+      `${JSON.stringify(text)} is no number of seconds from 1 to ${LONGEST_SECONDS}`,
+    );
+  return seconds;
 }
 
 function parseAll(texts: string[] | undefined): ListenAddress[] | undefined {

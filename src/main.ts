@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { pino } from 'pino';
-import { buildApp, type App } from './app.ts';
+import { pino, type Logger } from 'pino';
+import { buildApp, type App, type AppOptions } from './app.ts';
 import { UsageExit, readConfig, type Config } from './config.ts';
 import { ListenError, textOf } from './plugins/listeners.ts';
 import type { ListenAddress } from './schemas/listen.ts';
@@ -21,21 +21,16 @@ try {
   process.exitCode = report(error);
 }
 
-/** Runs until it is told to stop; gives the exit status. */
+/** Does what it is told to; gives the exit status. */
 async function main(config: Config): Promise<number> {
-  const log = pino(
-    { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ dest: 2, sync: true }),
-  );
-  const token = readToken(config.stateDir);
-  const app = await buildApp({
-    version,
-    stateDir: config.stateDir,
-    token,
-    needsToken: config.auth === 'token',
-    log,
-  });
+  return config.command === 'teardown' ? tearDown(config) : serve(config);
+}
+
+/** Runs until it is told to stop. */
+async function serve(config: Config): Promise<number> {
+  const log = createLog(config);
   const told = untilTold();
+  const app = await buildApp({ ...optionsOf(config), log, reconcileMode: config.reconcile });
   try {
     const addresses: ListenAddress[] = [];
     for (const address of config.listen) addresses.push(await listenOn(app, address));
@@ -48,6 +43,42 @@ async function main(config: Config): Promise<number> {
     await app.stop();
     log.info('stopped');
   }
+}
+
+/** Removes all that is netnsd's, and says what; 1 if something could not be removed. */
+async function tearDown(config: Config): Promise<number> {
+  const log = createLog({ ...config, logLevel: 'error' });
+  const app = await buildApp({ ...optionsOf(config), log, reconcileMode: 'off', isTeardown: true });
+  try {
+    const { resources, unrecorded, failed } = await app.teardown(config.isOnlyUnrecorded);
+    const lines = [
+      ...resources.map(({ kind, name }) => `removed ${kind}/${name}`),
+      ...unrecorded.map((command) => `removed what was not recorded: ${command}`),
+    ];
+    if (lines.length + failed.length === 0) lines.push('there was nothing to remove');
+    process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+    process.stderr.write(failed.map((line) => `netnsd: could not remove ${line}\n`).join(''));
+    return failed.length === 0 ? 0 : 1;
+  } finally {
+    await app.stop();
+  }
+}
+
+function createLog({ logLevel }: Config): Logger {
+  return pino(
+    { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+function optionsOf({
+  stateDir,
+  auth,
+  reconcileIntervalMs,
+  changeTimeoutMs,
+}: Config): Omit<AppOptions, 'log'> {
+  const token = readToken(stateDir);
+  return { version, stateDir, token, needsToken: auth === 'token', reconcileIntervalMs, changeTimeoutMs };
 }
 
 async function listenOn(app: App, address: ListenAddress): Promise<ListenAddress> {

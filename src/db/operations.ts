@@ -1,9 +1,21 @@
 import type { Database } from 'better-sqlite3';
 import type { Kind } from '../schemas/common.ts';
 import { parseColumn, wordColumn } from './column.ts';
+import type { SysctlBefore } from './sysctls.ts';
 
 export type OperationState = 'running' | 'succeeded' | 'unchanged' | 'refused' | 'failed';
-export type OperationAction = 'create' | 'replace' | 'patch' | 'delete';
+/** `repair`: netnsd mended what had drifted. `reconcile`: somebody asked for that. */
+export type OperationAction = 'create' | 'replace' | 'patch' | 'delete' | 'repair' | 'reconcile';
+
+/** What was so before anything was done: what whoever finds the operation open has to know. */
+export interface OperationNotes {
+  /** The daemon's own namespace and the boot of the machine; names mean nothing in another. */
+  host: string;
+  /** Names of namespaces that were free and were about to be bound. */
+  attempts: string[];
+  /** What stood in sysctls that were about to be written for the first time. */
+  sysctls: SysctlBefore[];
+}
 
 /** An entry of the journal. */
 export interface OperationRecord {
@@ -11,12 +23,16 @@ export interface OperationRecord {
   requestId: string;
   actor: string;
   action: OperationAction;
-  kind: Kind;
-  name: string;
+  /** Null if it is about several resources. */
+  kind: Kind | null;
+  name: string | null;
   state: OperationState;
+  /** False while what a failed operation has left in the kernel is still to be taken away. */
+  undone: boolean;
   /** The resources in question as they were, and as they were to be. */
   before: unknown;
   after: unknown;
+  notes: OperationNotes;
   commands: { command: string; exitCode: number | null; stderr: string }[];
   problem: unknown;
   processes: number;
@@ -27,13 +43,19 @@ export interface OperationRecord {
 export type NewOperation = Omit<OperationRecord, 'id'>;
 export type OperationOutcome = Pick<
   OperationRecord,
-  'state' | 'commands' | 'problem' | 'processes' | 'durationMs'
+  'state' | 'undone' | 'commands' | 'problem' | 'processes' | 'durationMs'
 >;
 
 export interface OperationRepository {
   /** Gives the number of the new entry. */
   begin: (operation: NewOperation) => number;
   finish: (id: number, outcome: OperationOutcome) => void;
+  /** Adds to what is noted, before it is acted upon. */
+  note: (ids: readonly number[], notes: Pick<OperationNotes, 'attempts' | 'sysctls'>) => void;
+  /** What was not finished, or not undone, in the order in which it began. */
+  open: () => OperationRecord[];
+  /** What failed and could not be undone is undone now. */
+  setUndone: (id: number) => void;
   /** Takes back entries of changes that are to be tried again, each with an entry of its own. */
   remove: (ids: readonly number[]) => void;
   get: (id: number) => OperationRecord | null;
@@ -44,9 +66,12 @@ export interface OperationRepository {
 /** The journal keeps this many of the newest entries. */
 const KEPT = 10_000;
 
-type Row = Record<'request_id' | 'actor' | 'action' | 'kind' | 'name' | 'state' | 'started_at', string> &
-  Record<'before' | 'after' | 'commands', string> & {
+type Row = Record<'request_id' | 'actor' | 'action' | 'state' | 'started_at', string> &
+  Record<'before' | 'after' | 'notes' | 'commands', string> & {
     id: number;
+    kind: string | null;
+    name: string | null;
+    undone: number;
     problem: string | null;
     processes: number;
     duration_ms: number | null;
@@ -54,15 +79,22 @@ type Row = Record<'request_id' | 'actor' | 'action' | 'kind' | 'name' | 'state' 
 
 export function createOperationRepository(database: Database): OperationRepository {
   const insert = database.prepare(
-    `INSERT INTO operation (request_id, actor, action, kind, name, state, before, after, commands, problem, processes, started_at, duration_ms)
-     VALUES (@requestId, @actor, @action, @kind, @name, @state, @before, @after, @commands, @problem, @processes, @startedAt, @durationMs)`,
+    `INSERT INTO operation (request_id, actor, action, kind, name, state, undone, before, after, notes, commands, problem, processes, started_at, duration_ms)
+     VALUES (@requestId, @actor, @action, @kind, @name, @state, @undone, @before, @after, @notes, @commands, @problem, @processes, @startedAt, @durationMs)`,
   );
-  const trim = database.prepare(`DELETE FROM operation WHERE id <= ? - ${KEPT} AND state <> 'running'`);
+  const trim = database.prepare(
+    `DELETE FROM operation WHERE id <= ? - ${KEPT} AND state <> 'running' AND undone = 1`,
+  );
   const update = database.prepare(
-    `UPDATE operation SET state = @state, commands = @commands, problem = @problem, processes = @processes, duration_ms = @durationMs
+    `UPDATE operation SET state = @state, undone = @undone, commands = @commands, problem = @problem, processes = @processes, duration_ms = @durationMs
      WHERE id = @id`,
   );
   const remove = database.prepare('DELETE FROM operation WHERE id = ?');
+  const selectOpen = database.prepare<[], Row>(
+    "SELECT * FROM operation WHERE state = 'running' OR undone = 0 ORDER BY id",
+  );
+  const setUndone = database.prepare('UPDATE operation SET undone = 1 WHERE id = ?');
+  const updateNotes = database.prepare('UPDATE operation SET notes = ? WHERE id = ?');
   const select = database.prepare<[number], Row>('SELECT * FROM operation WHERE id = ?');
   const selectNewest = database.prepare<[number, number], Row>(
     'SELECT * FROM operation WHERE id < ? ORDER BY id DESC LIMIT ?',
@@ -71,6 +103,8 @@ export function createOperationRepository(database: Database): OperationReposito
     begin: (operation) => {
       const { lastInsertRowid } = insert.run({
         ...operation,
+        undone: Number(operation.undone),
+        notes: JSON.stringify(operation.notes),
         before: JSON.stringify(operation.before),
         after: JSON.stringify(operation.after),
         commands: JSON.stringify(operation.commands),
@@ -80,10 +114,28 @@ export function createOperationRepository(database: Database): OperationReposito
       trim.run(id);
       return id;
     },
-    finish: (id, { state, commands, problem, processes, durationMs }) => {
+    note: (ids, { attempts, sysctls }) => {
+      for (const id of ids) {
+        const row = select.get(id);
+        if (row === undefined) continue;
+        const { notes } = fromRow(row);
+        const more: OperationNotes = {
+          host: notes.host,
+          attempts: [...notes.attempts, ...attempts],
+          sysctls: [...notes.sysctls, ...sysctls],
+        };
+        updateNotes.run(JSON.stringify(more), id);
+      }
+    },
+    open: () => selectOpen.all().map(fromRow),
+    setUndone: (id) => {
+      setUndone.run(id);
+    },
+    finish: (id, { state, undone, commands, problem, processes, durationMs }) => {
       update.run({
         id,
         state,
+        undone: Number(undone),
         commands: JSON.stringify(commands),
         problem: problem === null ? null : JSON.stringify(problem),
         processes,
@@ -107,11 +159,13 @@ function fromRow(row: Row): OperationRecord {
     requestId: row.request_id,
     actor: row.actor,
     action: wordColumn(row.action),
-    kind: wordColumn(row.kind),
+    kind: row.kind === null ? null : wordColumn(row.kind),
     name: row.name,
     state: wordColumn(row.state),
+    undone: row.undone === 1,
     before: parseColumn(row.before),
     after: parseColumn(row.after),
+    notes: parseColumn(row.notes),
     commands: parseColumn(row.commands),
     problem: row.problem === null ? null : parseColumn(row.problem),
     processes: row.processes,

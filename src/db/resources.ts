@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { Kind, Meta, Ref } from '../schemas/common.ts';
-import type { ObservedOf, Placed } from '../schemas/resource.ts';
+import type { AssignedOf, ObservedOf, Placed } from '../schemas/resource.ts';
 import { parseColumn, wordColumn } from './column.ts';
 
 /** A resource as recorded. */
@@ -37,6 +37,8 @@ export interface ResourceRepository {
   get: <K extends Kind>(kind: K, name: string) => Stored<K> | null;
   list: <K extends Kind>(kind: K, filter: ListFilter) => Stored<K>[];
   count: (kind: Kind) => number;
+  /** All of a kind, the daemon's own namespace too. */
+  refs: (kind: Kind) => Ref[];
   /** Those that name the resource, in order of kind and name. */
   referrers: (to: Ref) => Ref[];
   claimant: (claim: Tie) => Ref | null;
@@ -47,7 +49,10 @@ export interface ResourceRepository {
   addTies: (ref: Ref, ties: Ties) => void;
   /** Notes what was seen of a resource, unless it has changed since. */
   putObserved: (seen: Ref & { revision: number }, observed: unknown) => void;
-  putFailure: (ref: Ref, failure: string) => void;
+  /** Notes why the last attempt to mend it failed, or that there is nothing to mend. */
+  putFailure: (ref: Ref, failure: string | null) => void;
+  /** Notes what netnsd has learnt of a resource whose intent is as it was. */
+  putAssigned: <K extends Kind>(kind: K, name: string, assigned: AssignedOf<K>) => void;
   delete: (ref: Ref) => void;
 }
 
@@ -67,7 +72,7 @@ export function createResourceRepository(database: Database): ResourceRepository
   return { ...createReads(database), ...createWrites(database) };
 }
 
-type Reads = 'get' | 'list' | 'count' | 'referrers' | 'claimant' | 'needing';
+type Reads = 'get' | 'list' | 'count' | 'refs' | 'referrers' | 'claimant' | 'needing';
 
 /** Of the row that stands for the daemon's own namespace, which is nobody's resource. */
 const IS_HOST = "(kind = 'namespace' AND name = 'host')";
@@ -88,6 +93,9 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
   const selectCount = database
     .prepare<[string], number>(`SELECT count(*) FROM resource WHERE kind = ? AND NOT ${IS_HOST}`)
     .pluck();
+  const selectRefs = database.prepare<[string], Ref>(
+    'SELECT kind, name FROM resource WHERE kind = ? ORDER BY name',
+  );
   const lists = new Map<string, ReturnType<typeof database.prepare<unknown[], Row>>>();
 
   return {
@@ -102,6 +110,7 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
       return statement.all(...values).map((row) => fromRow<K>(row));
     },
     count: (kind) => selectCount.get(kind) ?? 0,
+    refs: (kind) => selectRefs.all(kind),
     referrers: ({ kind, name }) => selectReferrers.all(kind, name),
     claimant: ({ namespace, what }) => selectClaimant.get(namespace, what) ?? null,
     needing: ({ namespace, what }) => selectNeeding.all(namespace, what),
@@ -119,6 +128,7 @@ function createWrites(database: Database): Omit<ResourceRepository, Reads> {
   const updateObserved = database.prepare(
     'UPDATE resource SET observed = ? WHERE kind = ? AND name = ? AND revision = ?',
   );
+  const updateAssigned = database.prepare('UPDATE resource SET assigned = ? WHERE kind = ? AND name = ?');
   const updateFailure = database.prepare('UPDATE resource SET failure = ? WHERE kind = ? AND name = ?');
   const remove = database.prepare('DELETE FROM resource WHERE kind = ? AND name = ?');
   const clearing = [
@@ -147,6 +157,9 @@ function createWrites(database: Database): Omit<ResourceRepository, Reads> {
     },
     putFailure: ({ kind, name }, failure) => {
       updateFailure.run(failure, kind, name);
+    },
+    putAssigned: (kind, name, assigned) => {
+      updateAssigned.run(JSON.stringify(assigned), kind, name);
     },
     delete: ({ kind, name }) => {
       remove.run(kind, name);

@@ -1,5 +1,12 @@
 import type { Database } from 'better-sqlite3';
 
+/** What stood in a sysctl before netnsd first wrote it. */
+export interface SysctlBefore {
+  namespace: string;
+  key: string;
+  value: string;
+}
+
 /** What stood in sysctls before netnsd first wrote them. */
 export interface SysctlRepository {
   /** By `NAMESPACE KEY`, of one namespace. */

@@ -3,11 +3,15 @@ import { HOST } from '../schemas/common.ts';
 import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
 import { namespacePath } from './marks.ts';
-import { endGroup, type Conversation, type Processes } from './processes.ts';
+import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
 import { sysctlFile } from './sysctl.ts';
 
-/** Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. */
-export type Prelude = { do: 'read'; key: string } | { do: 'write'; key: string; value: string };
+/**
+ * Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. `wait`: until
+ * `proceed` is called.
+ */
+export type Prelude =
+  { do: 'read'; key: string } | { do: 'wait' } | { do: 'write'; key: string; value: string };
 
 /**
  * One `ip -batch` process inside one namespace, for as long as a plan needs it. `ip` answers line by line
@@ -20,12 +24,12 @@ export class IpSession {
   readonly #lines: AsyncIterator<string>;
   /** As written, for naming the one that failed; `Command failed -:N` counts from 1. */
   readonly #written: string[] = [];
-  readonly #timeoutMs: number;
+  readonly #processes: Processes;
   #timedOut = false;
 
   constructor(processes: Processes, namespace: string, prelude: readonly Prelude[] = []) {
     this.#namespace = namespace;
-    this.#timeoutMs = processes.timeoutMs;
+    this.#processes = processes;
     this.#conversation = processes.converse(...commandLine(namespace, prelude));
     // If the process is gone, writing fails; that it is gone is told by the end of its output.
     this.#conversation.stdin.on('error', () => undefined);
@@ -39,6 +43,11 @@ export class IpSession {
       for (let n = 0; n < count; n++) readings.push(await this.#nextLine());
       return readings;
     });
+  }
+
+  /** Ends the `wait` of the prelude. */
+  proceed(): void {
+    this.#conversation.stdin.write('\n');
   }
 
   /** Has the lines carried out; resolves when all are done. None of them may print anything. */
@@ -76,7 +85,8 @@ export class IpSession {
       endGroup(this.#conversation.pid);
       this.#conversation.stdout.destroy();
     };
-    const timer = setTimeout(expire, this.#timeoutMs + lines * LINE_ALLOWANCE_MS);
+    const { timeoutMs, remainingMs } = this.#processes;
+    const timer = setTimeout(expire, Math.min(timeoutMs + lines * STEP_ALLOWANCE_MS, remainingMs()));
     try {
       return await wait();
     } finally {
@@ -113,9 +123,6 @@ export class IpSession {
     return new CommandFailed(command, exitCode, text);
   }
 }
-
-/** Taking a link away waits for RCU: 20 to 35 ms, several times that under load. */
-const LINE_ALLOWANCE_MS = 200;
 
 /** What one `show` printed. */
 function parseAnswer(line: string): unknown[] {
@@ -154,8 +161,9 @@ const MARK = 'address show dev lo';
  */
 const SCRIPT = `
 while [ $# -gt 0 ]; do
-  file=/proc/sys/$2
+  file=/proc/sys/\${2-}
   case $1 in
+    wait) IFS= read -r _ || exit 65; shift 1 ;;
     read) value=; IFS= read -r value < "$file"; printf '%s\\n' "$value"; shift 2 ;;
     write) printf '%s' "$3" > "$file" || { echo "sysctl $2: cannot be set to '$3'" >&2; exit 64; }; shift 3 ;;
   esac
@@ -167,11 +175,11 @@ function commandLine(namespace: string, prelude: readonly Prelude[]): [file: str
     const inside = namespace === HOST ? [] : ['-n', namespace];
     return ['ip', [...inside, '-j', '-d', '-s', '-batch', '-']];
   }
-  const operations = prelude.flatMap((operation) => [
-    operation.do,
-    sysctlFile(operation.key),
-    ...(operation.do === 'write' ? [operation.value] : []),
-  ]);
+  const operations = prelude.flatMap((operation) => {
+    if (operation.do === 'wait') return [operation.do];
+    const file = sysctlFile(operation.key);
+    return operation.do === 'read' ? [operation.do, file] : [operation.do, file, operation.value];
+  });
   return [
     'nsenter',
     [

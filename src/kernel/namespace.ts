@@ -57,6 +57,11 @@ export function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
+/** The daemon's own namespace in this boot of the machine: names of namespaces and devices mean something only there. */
+export function hostIdentity(): string {
+  return `${readBootId()} ${String(inodeOfProcess('self'))}`;
+}
+
 /** The names under which a namespace is bound. */
 export function namesOfInode(inode: number): string[] {
   const names = existsSync(NETNS_DIRECTORY) ? readdirSync(NETNS_DIRECTORY) : [];

@@ -1,8 +1,13 @@
 import { execa } from 'execa';
+import { TOOL_MARK, toolMark } from './leftovers.ts';
 
 /** Tools print in English, and are found where Debian has them even if a service has a bare PATH. */
 function environment(): Record<string, string> {
-  return { LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin` };
+  return {
+    LC_ALL: 'C',
+    PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`,
+    [TOOL_MARK]: toolMark(),
+  };
 }
 
 const options = {
@@ -47,6 +52,10 @@ export interface Processes {
   converse: (file: string, args: readonly string[]) => Conversation;
   /** How long a process may take to answer or to end, in milliseconds. */
   timeoutMs: number;
+  /** How many milliseconds are left to all of them together; infinite where nothing was said. */
+  remainingMs: () => number;
+  /** The same processes with at most so many milliseconds, from now on, for all of them together. */
+  within: (totalMs: number) => Processes;
   /** How many were started through this counter. */
   started: () => number;
   /** The same processes with a counter of its own beside the common one: what one change costs. */
@@ -56,10 +65,15 @@ export interface Processes {
 export interface ProcessOptions {
   /** After this time without an answer a process is ended by SIGKILL. */
   timeoutMs: number;
+  /** The same at this time, of `performance.now()`. */
+  deadline?: number;
 }
 
+/** Taking a link away waits for RCU: 20 to 35 ms, several times that under load. A long plan gets that much more time. */
+export const STEP_ALLOWANCE_MS = 200;
+
 export function createProcesses(
-  { timeoutMs }: ProcessOptions,
+  { timeoutMs, deadline = Infinity }: ProcessOptions,
   onStart: () => void = () => undefined,
 ): Processes {
   let count = 0;
@@ -67,6 +81,8 @@ export function createProcesses(
     count += 1;
     onStart();
   };
+  // A timer takes 32 bits, and one of 0 is none to execa.
+  const remainingMs = (): number => Math.min(Math.max(deadline - performance.now(), 1), 2 ** 31 - 1);
   return {
     run: async (file, args, choices = {}) => {
       start();
@@ -74,7 +90,7 @@ export function createProcesses(
         ...options,
         env: environment(),
         input: choices.input ?? '',
-        timeout: choices.timeoutMs ?? timeoutMs,
+        timeout: Math.min(choices.timeoutMs ?? timeoutMs, remainingMs()),
         maxBuffer: 256 * 1024 * 1024,
       });
       return {
@@ -90,8 +106,11 @@ export function createProcesses(
       return startConversation(file, args);
     },
     timeoutMs,
+    remainingMs,
+    within: (totalMs) =>
+      createProcesses({ timeoutMs, deadline: Math.min(deadline, performance.now() + totalMs) }, start),
     started: () => count,
-    counter: () => createProcesses({ timeoutMs }, start),
+    counter: () => createProcesses({ timeoutMs, deadline }, start),
   };
 }
 

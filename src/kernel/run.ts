@@ -7,7 +7,7 @@ import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
 import { restoreRules, type Note } from './restore.ts';
 import { schedule, type Invocation } from './schedule.ts';
-import { Sessions, type Answer, type Read } from './sessions.ts';
+import { Sessions, type Answer, type BeforeWriting, type Read } from './sessions.ts';
 import type { DeviceRef } from './state.ts';
 import type { Step } from './step.ts';
 import { writeHostSysctl } from './sysctl.ts';
@@ -24,6 +24,8 @@ export interface Run {
   /** Devices that are there already and are about to be changed: each must bear our mark, or nothing is done. */
   expected: readonly DeviceRef[];
   reads: readonly Read[];
+  /** Not called for the daemon's own namespace, whose sysctls can be read without a process. */
+  beforeWriting?: BeforeWriting;
 }
 
 /** What a run did, complete or not. */
@@ -41,8 +43,11 @@ export interface RunOutcome {
  * of the reads included, and one a namespace and family for rules. Never throws for what a tool says:
  * the outcome has the first failure, and what had been run by then.
  */
-export async function run(processes: Processes, { steps, expected, reads }: Run): Promise<RunOutcome> {
-  const sessions = new Sessions(processes, reads);
+export async function run(
+  processes: Processes,
+  { steps, expected, reads, beforeWriting }: Run,
+): Promise<RunOutcome> {
+  const sessions = new Sessions(processes, reads, beforeWriting ?? (() => undefined));
   const outcome: RunOutcome = { ran: [], answers: [], readings: sessions.readings, failure: null };
   const turns = pLimit(PROCESSES_AT_ONCE);
   try {

@@ -19,6 +19,9 @@ export interface Answer {
   sysctls: Record<string, string>;
 }
 
+/** Is told what stands in sysctls of a namespace that are about to be written, and can still throw. */
+export type BeforeWriting = (namespace: string, values: Readonly<Record<string, string>>) => void;
+
 /** The `ip` processes of one run, one a namespace, started when first needed and kept until the end. */
 export class Sessions {
   readonly #open = new Map<string, IpSession>();
@@ -26,9 +29,11 @@ export class Sessions {
   readonly readings = new Map<string, Record<string, string>>();
   readonly #processes: Processes;
   readonly #sysctlsToRead: Map<string, string[]>;
+  readonly #beforeWriting: BeforeWriting;
 
-  constructor(processes: Processes, reads: readonly Read[]) {
+  constructor(processes: Processes, reads: readonly Read[], beforeWriting: BeforeWriting) {
     this.#processes = processes;
+    this.#beforeWriting = beforeWriting;
     this.#sysctlsToRead = new Map();
     for (const { namespace, sysctls } of reads)
       this.#sysctlsToRead.set(namespace, [...(this.#sysctlsToRead.get(namespace) ?? []), ...sysctls]);
@@ -83,17 +88,23 @@ export class Sessions {
 
   async #start(namespace: string, prelude: Prelude[]): Promise<IpSession> {
     const known = this.readings.get(namespace) ?? {};
-    const written = prelude.map(({ key }) => key);
+    const written = prelude.flatMap((operation) => ('key' in operation ? [operation.key] : []));
     const wanted = namespace === HOST ? [] : [...(this.#sysctlsToRead.get(namespace) ?? []), ...written];
     const keys = [...new Set(wanted)].filter((key) => known[key] === undefined);
+    const isToWait = keys.length > 0 && prelude.length > 0;
     const session = new IpSession(this.#processes, namespace, [
       ...keys.map((key) => ({ do: 'read', key }) as const),
+      ...(isToWait ? [{ do: 'wait' } as const] : []),
       ...prelude,
     ]);
     this.#open.set(namespace, session);
     const values = await session.readings(keys.length);
     const read = Object.fromEntries(keys.map((key, at) => [key, values[at] ?? '']));
     this.readings.set(namespace, { ...known, ...read });
+    if (isToWait) {
+      this.#beforeWriting(namespace, read);
+      session.proceed();
+    }
     return session;
   }
 

@@ -199,12 +199,39 @@ export const operationExample = {
   actor: '127.0.0.1 port 51234',
   requestId: '0192b3c4-5d6e-7f80-9a1b-2c3d4e5f6071',
   state: 'succeeded',
+  undone: true,
   problem: null,
   commands: [
     { command: 'ip netns add blue', exitCode: 0, stderr: '' },
+    { command: 'ip netns set blue auto', exitCode: 0, stderr: '' },
     { command: 'ip -n blue link set dev lo up', exitCode: 0, stderr: '' },
   ],
   processes: 2,
   startedAt: '2026-01-02T03:04:05.678Z',
   durationMs: 12.5,
+};
+
+export const reconcileExample = {
+  ...operationExample,
+  id: '43',
+  action: 'reconcile',
+  kind: null,
+  name: null,
+  commands: [{ command: 'ip link set dev br00 mtu 1500', exitCode: 0, stderr: '' }],
+};
+
+export const driftExample = {
+  items: [
+    {
+      resource: { kind: 'bridge', name: 'br00', href: '/bridges/br00' },
+      state: 'drifted',
+      message: null,
+      differences: [{ path: '/mtu', intended: 1500, observed: 1400 }],
+    },
+  ],
+  unrecorded: [],
+  resources: 4,
+  startedAt: '2026-01-02T03:04:05.678Z',
+  durationMs: 9.25,
+  processes: 3,
 };

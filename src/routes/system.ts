@@ -115,5 +115,17 @@ const systemExample = {
     conntrackEntries: 3,
     recorded: { namespaces: 1, links: 1, bridges: 1, nat: 1 },
   },
+  reconcile: {
+    mode: 'repair',
+    intervalSeconds: 60,
+    settled: true,
+    lastSweep: {
+      startedAt: '2026-01-02T03:04:05.678Z',
+      durationMs: 9.25,
+      processes: 3,
+      resources: 4,
+      drifted: 0,
+    },
+  },
   warnings: [],
 } satisfies System;

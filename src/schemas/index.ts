@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox';
 import { Bridge, BridgeCreate, BridgePut, BridgeStatus, ForeignBridge, bridgePatch } from './bridge.ts';
 import { Difference, Reference, Statistics } from './common.ts';
+import { driftSchemas } from './drift.ts';
 import { inspectSchemas } from './inspect.ts';
 import { Interface, Route } from './interface.ts';
 import { Link, LinkCreate, LinkPut, LinkStatus, linkPatch, linkSchemas } from './link.ts';
@@ -49,5 +50,6 @@ export const sharedSchemas: readonly TSchema[] = [
   NatPut,
   natPatch,
   Nat,
+  ...driftSchemas,
   ...inspectSchemas,
 ];

@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox';
 import { formatted } from './common.ts';
+import { Reconciling } from './drift.ts';
 import { nullable, ref, strictObject } from './object.ts';
 
 /** A namespace that may be looked at: `host`, or any name that is bound in /run/netns, whoever bound it. */
@@ -194,6 +195,7 @@ export const System = strictObject(
     features: Features,
     limits: Limits,
     use: Use,
+    reconcile: ref(Reconciling),
     warnings: Type.Array(Type.String(), {
       description: 'what stands in the way, or may, and what to do about it',
     }),

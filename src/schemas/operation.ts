@@ -25,14 +25,23 @@ const RanCommand = strictObject({
 export const Operation = strictObject(
   {
     id: Type.String(),
-    action: Type.Enum(['create', 'replace', 'patch', 'delete']),
-    kind: Type.Enum([...kindNames]),
-    name: Type.String(),
-    actor: Type.String({ description: 'who asked: the unix socket, or an address' }),
+    action: Type.Enum(['create', 'replace', 'patch', 'delete', 'repair', 'reconcile'], {
+      description:
+        'repair: netnsd mended what had drifted. reconcile: somebody asked it to look at everything.',
+    }),
+    kind: nullable(
+      Type.Enum([...kindNames], { description: 'null for what is about more than one resource' }),
+    ),
+    name: nullable(Type.String()),
+    actor: Type.String({ description: 'who asked: the unix socket, an address, or netnsd itself' }),
     requestId: Type.String(),
     state: Type.Enum(['running', 'succeeded', 'unchanged', 'refused', 'failed'], {
       description:
         'unchanged: all was so already. refused: it could not be, and nothing was tried. failed: it was tried and undone.',
+    }),
+    undone: Type.Boolean({
+      description:
+        'false while something that a failed operation has left in the kernel is still to be taken away',
     }),
     problem: nullable(Type.Unknown({ description: 'slug, detail and what else the problem told' })),
     commands: Type.Array(RanCommand),

@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
-import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
-import { NETNS_DIRECTORY } from '../kernel/marks.ts';
-import { boundInode, isNameTaken, readBootId } from '../kernel/namespace.ts';
+import type { OperationNotes } from '../db/operations.ts';
+import type { SysctlBefore } from '../db/sysctls.ts';
+import { CommandFailed } from '../kernel/errors.ts';
+import { boundInode, readBootId } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
-import type { Processes } from '../kernel/processes.ts';
+import { STEP_ALLOWANCE_MS, type Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
 import type { Answer, Read } from '../kernel/sessions.ts';
 import type { KernelState } from '../kernel/state.ts';
@@ -15,19 +16,20 @@ import { reboundNames } from '../plan/namespace.ts';
 import { devicesExpected, plan } from '../plan/plan.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
-import { identify, learnIdentities } from './identities.ts';
+import { attemptsOf, checkNamespaces, identify, learnIdentities } from './identities.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
 import { updatePortsSeen } from './ports.ts';
 import { problemOfCommand, problemOfStore } from './problem.ts';
-import { noteHostSysctls, noteReadings, releasedSysctls, type SysctlBefore } from './sysctls.ts';
+import { noteHostSysctls, noteReadings, releasedSysctls } from './sysctls.ts';
 import { withoutMissing } from './undo-target.ts';
 
 export interface Applied {
   ran: RunOutcome['ran'];
-  /** Null if the change is in the kernel and on disk; else both are as they were. */
+  /** Null if the change is in the kernel and on disk; else both are as they were, if it could be undone. */
   problem: unknown;
+  undone: boolean;
 }
 
 export interface Results extends Applied {
@@ -39,6 +41,10 @@ interface Deps {
   store: Store;
   processes: Processes;
   log: Logger;
+  /** How long it may take to make the change; undoing it may take as long as a tool. */
+  timeLeftMs: number;
+  /** Notes in the journal what is about to be acted upon; throws if it can't be written. */
+  note: (notes: Pick<OperationNotes, 'attempts' | 'sysctls'>) => void;
 }
 
 /** At user.max_net_namespaces, what was just deleted still counts for up to an eighth of a second. */
@@ -60,22 +66,17 @@ export async function apply(
   const attempt = new Attempt(deps, draft, planned, identities, ran);
   try {
     const failure = await attempt.towardsIntent();
-    if (failure !== null) {
-      await attempt.back();
-      return { ran, problem: problemOfCommand(failure) };
-    }
+    if (failure !== null) return { ran, undone: await attempt.back(), problem: problemOfCommand(failure) };
   } catch (error) {
     deps.log.error({ err: error }, 'a change failed for no reason that a tool gave; it is undone');
-    await attempt.back();
-    return { ran, problem: error };
+    return { ran, undone: await attempt.back(), problem: problemOfStore(error) };
   }
   try {
-    commit({ ran, problem: null, write: () => attempt.write() });
-    return { ran, problem: null };
+    commit({ ran, undone: true, problem: null, write: () => attempt.write() });
+    return { ran, undone: true, problem: null };
   } catch (error) {
     deps.log.error({ err: error }, 'the store could not be written; the change is undone');
-    await attempt.back();
-    return { ran, problem: problemOfStore(error) };
+    return { ran, undone: await attempt.back(), problem: problemOfStore(error) };
   }
 }
 
@@ -87,6 +88,7 @@ class Attempt {
   readonly #ran: RunOutcome['ran'];
   readonly #sysctlsBefore: SysctlBefore[] = [];
   readonly #reads: { stored: Stored; reads: Read[] }[];
+  #processes: Processes;
   #answers: Answer[] = [];
   /** What undoing leads to; null for what the change was planned from. */
   #target: KernelState | null = null;
@@ -102,6 +104,8 @@ class Attempt {
   ) {
     this.#deps = deps;
     this.#draft = draft;
+    const { processes, timeLeftMs } = deps;
+    this.#processes = processes.within(timeLeftMs + planned.steps.length * STEP_ALLOWANCE_MS);
     this.#planned = planned;
     this.#identities = identities;
     this.#ran = ran;
@@ -114,8 +118,8 @@ class Attempt {
   async towardsIntent(): Promise<CommandFailed | null> {
     const { have, want, steps } = this.#planned;
     try {
-      this.#sysctlsBefore.push(...(await noteHostSysctls(want)));
-      this.#checkNamespaces(steps);
+      this.#noteSysctls(await noteHostSysctls(want));
+      checkNamespaces(have, steps, this.#identities);
     } catch (error) {
       if (error instanceof CommandFailed && error.failure.cause !== 'assumption') return error;
       if (!(error instanceof CommandFailed)) throw error;
@@ -127,24 +131,28 @@ class Attempt {
     return isNamespaceLimit(failure) ? this.#wait(failure, want) : failure;
   }
 
-  /** Plans back to what was there. If that fails too, the resources are marked as failed. */
-  async back(): Promise<void> {
-    if (!this.#touchedKernel) return;
+  /** Plans back to what was there; tells whether that worked. If not, the resources are marked as failed. */
+  async back(): Promise<boolean> {
+    if (!this.#touchedKernel) return true;
     const target = this.#target ?? this.#planned.have;
+    const { timeoutMs } = this.#deps.processes;
+    // What is left of the change's own time is none.
+    this.#processes = this.#deps.processes.within(timeoutMs + this.#ran.length * STEP_ALLOWANCE_MS);
     let failure: unknown = null;
     for (let turn = 0; turn < UNDO_TURNS; turn++) {
       try {
         const observed = await this.#observe();
         const steps = plan(observed, target);
-        if (steps.length === 0) return;
+        if (steps.length === 0) return true;
         failure = await this.#run(observed, steps, []);
-        if (failure === null) return;
+        if (failure === null) return true;
       } catch (error) {
         failure = error;
       }
     }
     this.#deps.log.error({ err: failure }, 'a change could not be undone');
     this.#markFailed(failure instanceof Error ? failure.message : String(failure));
+    return false;
   }
 
   /** Writes intents, what was learnt, and what was seen. */
@@ -192,7 +200,9 @@ class Attempt {
     try {
       const observed = await this.#observe();
       this.#target ??= this.#ran.length === 0 ? observed : this.#withoutMissing(observed);
-      return await this.#run(observed, plan(observed, want));
+      const steps = plan(observed, want);
+      this.#deps.note({ attempts: attemptsOf(steps, this.#identities), sysctls: [] });
+      return await this.#run(observed, steps);
     } catch (error) {
       if (error instanceof CommandFailed) return error;
       throw error;
@@ -216,52 +226,34 @@ class Attempt {
 
   async #run(have: KernelState, steps: readonly Step[], reads?: Read[]): Promise<CommandFailed | null> {
     this.#touchedKernel ||= steps.length > 0;
-    const outcome = await run(this.#deps.processes, {
+    const outcome = await run(this.#processes, {
       steps,
       expected: devicesExpected(have, steps),
       reads: reads ?? this.#reads.flatMap((entry) => entry.reads),
+      beforeWriting: (namespace, values) => {
+        this.#noteSysctls(noteReadings(this.#planned.want, new Map([[namespace, values]])));
+      },
     });
     this.#ran.push(...outcome.ran);
     learnIdentities(this.#identities, outcome.ran);
-    this.#sysctlsBefore.push(...noteReadings(this.#planned.want, outcome.readings));
     this.#answers = outcome.answers;
     return outcome.failure;
+  }
+
+  #noteSysctls(sysctls: readonly SysctlBefore[]): void {
+    this.#deps.note({ attempts: [], sysctls: [...sysctls] });
+    this.#sysctlsBefore.push(...sysctls);
   }
 
   async #observe(): Promise<KernelState> {
     const { have, want } = this.#planned;
     const { resources } = this.#deps.store;
-    return observe(this.#deps.processes, {
+    return observe(this.#processes, {
       candidates: [have, want],
       identities: this.#identities,
       isClaimed: (namespace, name) => resources.claimant({ namespace, what: interfaceTie(name) }) !== null,
       isWhole: false,
     });
-  }
-
-  /**
-   * A namespace is known by its inode. One that bears the name of ours and is another is not touched; a name
-   * that is taken is somebody else's. Both are seen without a process.
-   */
-  #checkNamespaces(steps: readonly Step[]): void {
-    for (const step of steps) {
-      if (step.step === 'namespace.add' && isNameTaken(step.namespace)) {
-        if (!this.#planned.have.namespaces.has(step.namespace))
-          throw new CommandFailed(
-            `ip netns ${step.pid === null ? 'add' : 'attach'} ${step.namespace}`,
-            null,
-            `Cannot create namespace file "${NETNS_DIRECTORY}/${step.namespace}": File exists`,
-          );
-      }
-    }
-    for (const name of this.#planned.have.namespaces.keys()) {
-      const identity = this.#identities.get(name);
-      if (identity === undefined || !('inode' in identity))
-        throw new AssumptionFailed(
-          `ip netns list-id name ${name}`,
-          `${name} is not the namespace that netnsd knows`,
-        );
-    }
   }
 
   #markFailed(message: string): void {

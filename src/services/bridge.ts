@@ -1,5 +1,6 @@
 import type { Stored, Ties } from '../db/resources.ts';
 import { parseBridge, readsOfBridge } from '../kernel/bridge.ts';
+import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
@@ -47,6 +48,11 @@ export const bridgeKind: KindService<'bridge'> = {
   ties: (intent) => tiesOfBridge(intent),
   reads: readsOfBridge,
   result: ({ intent, assigned }, answers) => ({ observed: parseBridge(intent, answers), assigned }),
+  seen: (intent, snapshot) =>
+    parseBridge(
+      intent,
+      readsOfBridge(intent).map((read) => answerFrom(snapshot, read)),
+    ),
   look: async (intent, processes) => parseBridge(intent, await lookAt(processes, readsOfBridge(intent))),
   differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
   status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({

@@ -8,20 +8,37 @@ import { ChangeRefused, type Change, type Done, type DryRun } from './change.ts'
 import { Draft, type Touched } from './draft.ts';
 import { Journal, describeProblem } from './journal.ts';
 import { tiesOf } from './kinds.ts';
-import { commandsOf, planChange } from './planned.ts';
+import { attemptsOf, identify } from './identities.ts';
+import { commandsOf, planChange, type PlannedChange } from './planned.ts';
 import { Problem, problemOfStore } from './problem.ts';
 
 interface EngineDeps {
   store: Store;
   processes: Processes;
   log: Logger;
+  /** A change that is not made by then, counted from when it was asked for, is undone. */
+  changeTimeoutMs: number;
+  /** Is told of what was changed, after it was acknowledged, and of what could not be undone. */
+  onSettled?: (settled: Settled) => void;
+}
+
+export interface Settled {
+  touched: readonly Ref[];
+  isUndone: boolean;
 }
 
 interface Waiting {
   change: Change;
   enteredAt: number;
+  /** Answers it when its time is over and it still waits. */
+  timer: NodeJS.Timeout;
   resolve: (done: Done) => void;
   reject: (error: unknown) => void;
+}
+
+/** Something else that has the lane for itself while it runs. */
+interface Turn {
+  run: () => Promise<void>;
 }
 
 /** A change that can be, with the resources that it is about. */
@@ -39,8 +56,9 @@ const LARGEST_BATCH = 128;
 export class Engine {
   readonly #deps: EngineDeps;
   readonly #journal: Journal;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: (Waiting | Turn)[] = [];
   #running: Promise<void> | null = null;
+  #isBusy = false;
   #stopped = false;
 
   constructor(deps: EngineDeps) {
@@ -53,9 +71,25 @@ export class Engine {
     if (this.#stopped)
       throw new ChangeRefused(null, new Problem('shutting-down', 'no new changes are taken'));
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ change, enteredAt: performance.now(), resolve, reject });
+      const timer = setTimeout(() => this.#expire(waiting), this.#deps.changeTimeoutMs);
+      const waiting: Waiting = { change, enteredAt: performance.now(), timer, resolve, reject };
+      this.#waiting.push(waiting);
       this.#running ??= this.#drain();
     });
+  }
+
+  /** Has the lane to itself while it runs: no change is made meanwhile. Rejects if the lane is closed. */
+  async inTurn<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#stopped) throw new LaneClosed();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ run: async () => run().then(resolve, reject) });
+      this.#running ??= this.#drain();
+    });
+  }
+
+  /** Whether something is being changed now. */
+  get isBusy(): boolean {
+    return this.#isBusy;
   }
 
   /** What the change would do. Nothing is recorded or done. */
@@ -75,23 +109,56 @@ export class Engine {
   async #drain(): Promise<void> {
     // Requests that arrived in the same turn of the event loop go together.
     await new Promise(setImmediate);
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, LARGEST_BATCH);
-      try {
-        await this.#runBatch(batch);
-      } catch (error) {
-        // Nobody waits for ever, and the lane goes on, whatever went wrong; who is answered already stays so.
-        this.#deps.log.error({ err: error }, 'a batch of changes failed');
-        for (const waiting of batch) waiting.reject(error);
-      }
+    this.#isBusy = true;
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      if ('run' in next) await next.run();
+      else await this.#runTogether([next, ...this.#takeChanges(LARGEST_BATCH - 1)]);
     }
+    this.#isBusy = false;
     this.#running = null;
+  }
+
+  /** The changes that wait at the head of the queue. */
+  #takeChanges(most: number): Waiting[] {
+    const end = this.#waiting.findIndex((waiting, at) => 'run' in waiting || at === most);
+    return this.#waiting
+      .splice(0, end === -1 ? most : end)
+      .flatMap((waiting) => ('run' in waiting ? [] : [waiting]));
+  }
+
+  async #runTogether(batch: readonly Waiting[]): Promise<void> {
+    for (const { timer } of batch) clearTimeout(timer);
+    try {
+      await this.#runBatch(batch);
+    } catch (error) {
+      // Nobody waits for ever, and the lane goes on, whatever went wrong; who is answered already stays so.
+      this.#deps.log.error({ err: error }, 'a batch of changes failed');
+      for (const waiting of batch) waiting.reject(error);
+    }
+  }
+
+  /** A change that others have kept waiting for too long; nothing was tried. */
+  #expire(waiting: Waiting): void {
+    const at = this.#waiting.indexOf(waiting);
+    if (at !== -1) this.#waiting.splice(at, 1);
+    const { changeTimeoutMs } = this.#deps;
+    this.#refuse(
+      waiting,
+      new Problem(
+        'timeout',
+        `changes before this one took more than ${changeTimeoutMs / 1000} s; nothing was changed, try again`,
+      ),
+    );
   }
 
   async #runBatch(batch: readonly Waiting[]): Promise<void> {
     const draft = this.#draft();
     const accepted: Accepted[] = [];
     for (const [at, waiting] of batch.entries()) {
+      if (this.#timeLeftMs(waiting) <= 0) {
+        this.#expire(waiting);
+        continue;
+      }
       // Two changes of one resource don't go together: each is answered with what it made of it, and what is
       // deleted and made again is made anew.
       if (draft.touches(waiting.change)) {
@@ -115,30 +182,31 @@ export class Engine {
     const { change, enteredAt } = waiting;
     const takeBack = draft.savepoint();
     const before = new Map(draft.touched.map((touched) => [refText(touched.ref), touched]));
-    const outcome = (state: 'refused' | 'unchanged', problem: unknown): OperationOutcome => ({
-      state,
-      commands: [],
-      problem: describeProblem(problem),
-      processes: 0,
-      durationMs: millisecondsSince(enteredAt),
-    });
     try {
       change.prepare(draft);
     } catch (error) {
       takeBack();
-      const refused = outcome('refused', error);
-      const operation = this.#journal.note(change, refused);
-      this.#journal.log(change, operation, refused);
-      waiting.reject(new ChangeRefused(operation, error));
+      this.#refuse(waiting, error);
       return [];
     }
     const touched = draft.touched.filter((entry) => before.get(refText(entry.ref)) !== entry);
     if (touched.length > 0) return [{ ...waiting, touched: touched.map(({ ref }) => ref) }];
-    const unchanged = outcome('unchanged', null);
-    const operation = this.#journal.note(change, unchanged);
+    const unchanged = untried('unchanged', null, enteredAt);
+    const operation = this.#journal.noteEnded(change, unchanged);
     this.#journal.log(change, operation, unchanged);
     waiting.resolve({ ...this.#done(change, operation, draft), changed: false });
     return [];
+  }
+
+  #refuse({ change, enteredAt, reject }: Waiting, problem: unknown): void {
+    const refused = untried('refused', problem, enteredAt);
+    const operation = this.#journal.noteEnded(change, refused);
+    this.#journal.log(change, operation, refused);
+    reject(new ChangeRefused(operation, problem));
+  }
+
+  #timeLeftMs({ enteredAt }: Waiting): number {
+    return enteredAt + this.#deps.changeTimeoutMs - performance.now();
   }
 
   /** Answers all, or throws: then nothing is changed, and several can be tried one by one. */
@@ -146,12 +214,17 @@ export class Engine {
     const { store, log } = this.#deps;
     const processes = this.#deps.processes.counter();
     const isAlone = accepted.length === 1;
-    const operations = this.#begin(draft, accepted);
+    const planned = planChange(draft, store.sysctls);
+    const operations = this.#begin(draft, accepted, planned);
     const numbered = accepted.map((waiting, at) => ({ waiting, operation: operations[at] ?? 0 }));
-    const outcomeOf = ({ touched, enteredAt }: Accepted, { ran, problem }: Applied): OperationOutcome => {
+    const outcomeOf = (
+      { touched, enteredAt }: Accepted,
+      { ran, problem, undone }: Applied,
+    ): OperationOutcome => {
       const own = new Set(touched.map(refText));
       return {
         state: problem === null ? 'succeeded' : 'failed',
+        undone,
         commands: ran.flatMap(({ step, command }) =>
           isAlone || own.has(refText(step.serves)) ? [command] : [],
         ),
@@ -160,15 +233,18 @@ export class Engine {
         durationMs: millisecondsSince(enteredAt),
       };
     };
-    const planned = planChange(draft, store.sysctls);
-    const applied = await apply({ store, processes, log }, draft, planned, (results) => {
+    const timeLeftMs = Math.min(...accepted.map((waiting) => this.#timeLeftMs(waiting)));
+    const note: Parameters<typeof apply>[0]['note'] = (notes) => this.#journal.note(operations, notes);
+    const applied = await apply({ store, processes, log, timeLeftMs, note }, draft, planned, (results) => {
       store.commit(() => {
         for (const { waiting, operation } of numbered)
           this.#journal.finish(operation, outcomeOf(waiting, results));
         results.write();
       });
     });
-    if (applied.problem !== null && !isAlone) {
+    this.#deps.onSettled?.({ touched: draft.touched.map(({ ref }) => ref), isUndone: applied.undone });
+    // What could not be undone stays in the journal until it is.
+    if (applied.problem !== null && applied.undone && !isAlone) {
       this.#journal.drop(operations);
       throw new ChangeRefused(null, applied.problem);
     }
@@ -181,9 +257,9 @@ export class Engine {
     }
   }
 
-  #begin(draft: Draft, accepted: readonly Accepted[]): number[] {
+  #begin(draft: Draft, accepted: readonly Accepted[], { steps }: PlannedChange): number[] {
     try {
-      return this.#journal.begin(draft, accepted);
+      return this.#journal.begin(draft, accepted, attemptsOf(steps, identify(draft)));
     } catch (error) {
       throw new ChangeRefused(null, problemOfStore(error));
     }
@@ -204,6 +280,22 @@ function describe({ ref: { kind, name }, before, after }: Touched): DryRun['chan
   if (before === null && after === null) return [];
   const action = before === null ? 'create' : after === null ? 'delete' : 'change';
   return [{ action, kind, name }];
+}
+
+function untried(state: 'refused' | 'unchanged', problem: unknown, enteredAt: number): OperationOutcome {
+  return {
+    state,
+    undone: true,
+    commands: [],
+    problem: describeProblem(problem),
+    processes: 0,
+    durationMs: millisecondsSince(enteredAt),
+  };
+}
+
+/** The lane takes nothing any more. */
+export class LaneClosed extends Error {
+  override readonly name = 'LaneClosed';
 }
 
 /** To the microsecond. */

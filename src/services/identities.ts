@@ -1,6 +1,10 @@
-import { boundInode, liveInode } from '../kernel/namespace.ts';
+import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
+import { NETNS_DIRECTORY } from '../kernel/marks.ts';
+import { boundInode, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import type { NamespaceIdentity } from '../kernel/observe.ts';
 import type { RunOutcome } from '../kernel/run.ts';
+import type { KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
 import { HOST } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import { tiesOf } from './kinds.ts';
@@ -34,5 +38,46 @@ export function learnIdentities(identities: Map<string, NamespaceIdentity>, ran:
     // A refusal in so many words has bound nothing; whatever bears the name then is somebody else's.
     else if (command.exitCode === null) identities.set(step.namespace, { attempted: true });
     else identities.delete(step.namespace);
+  }
+}
+
+/** The names that the steps bind and that are free now, or ours: what bears one of them later is netnsd's doing. */
+export function attemptsOf(
+  steps: readonly Step[],
+  identities: ReadonlyMap<string, NamespaceIdentity>,
+): string[] {
+  return steps.flatMap((step) =>
+    step.step === 'namespace.add' && (identities.has(step.namespace) || !isNameTaken(step.namespace))
+      ? [step.namespace]
+      : [],
+  );
+}
+
+/**
+ * A namespace is known by its inode. One that bears the name of ours and is another is not touched; a name
+ * that is taken is somebody else's. Both are seen without a process.
+ *
+ * @throws CommandFailed as `ip` would fail; AssumptionFailed if a namespace of ours is not there
+ */
+export function checkNamespaces(
+  have: KernelState,
+  steps: readonly Step[],
+  identities: ReadonlyMap<string, NamespaceIdentity>,
+): void {
+  for (const step of steps) {
+    if (step.step === 'namespace.add' && isNameTaken(step.namespace) && !have.namespaces.has(step.namespace))
+      throw new CommandFailed(
+        `ip netns ${step.pid === null ? 'add' : 'attach'} ${step.namespace}`,
+        null,
+        `Cannot create namespace file "${NETNS_DIRECTORY}/${step.namespace}": File exists`,
+      );
+  }
+  for (const name of have.namespaces.keys()) {
+    const identity = identities.get(name);
+    if (identity === undefined || !('inode' in identity))
+      throw new AssumptionFailed(
+        `ip netns list-id name ${name}`,
+        `${name} is not the namespace that netnsd knows`,
+      );
   }
 }

@@ -1,11 +1,19 @@
 import type { Logger } from 'pino';
-import type { NewOperation, OperationOutcome } from '../db/operations.ts';
+import type { NewOperation, OperationAction, OperationNotes, OperationOutcome } from '../db/operations.ts';
 import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
-import { refText, type Ref } from '../schemas/common.ts';
+import { hostIdentity } from '../kernel/namespace.ts';
+import { refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { Change } from './change.ts';
 import type { Draft } from './draft.ts';
 import { Problem } from './problem.ts';
+
+/** What the journal and the log tell of a change, or of something that netnsd does of its own. */
+export interface Journalled extends Pick<Change, 'caller'> {
+  action: OperationAction;
+  kind: Kind | null;
+  name: string | null;
+}
 
 /** The record of every change that was asked for, on disk and in the log. */
 export class Journal {
@@ -21,7 +29,11 @@ export class Journal {
    * Writes what is to be changed, as it is and as it is to be, before the kernel is touched; gives the numbers of
    * the entries. Throws `StoreError` if it can't be written.
    */
-  begin(draft: Draft, changes: readonly { change: Change; touched: readonly Ref[] }[]): number[] {
+  begin(
+    draft: Draft,
+    changes: readonly { change: Journalled; touched: readonly Ref[] }[],
+    attempts: readonly string[],
+  ): number[] {
     const startedAt = new Date().toISOString();
     const byRef = new Map(draft.touched.map((touched) => [refText(touched.ref), touched]));
     const sides = (touched: readonly Ref[], side: 'before' | 'after'): unknown[] =>
@@ -34,9 +46,44 @@ export class Journal {
           state: 'running',
           before: sides(touched, 'before'),
           after: sides(touched, 'after'),
+          notes: { host: hostIdentity(), attempts: [...attempts], sysctls: [] },
         }),
       ),
     );
+  }
+
+  /**
+   * Writes that resources are about to be mended; gives the number of the entry, or null if it can't be written: a full
+   * disk is no reason to leave a network broken.
+   */
+  beginRepair(
+    entry: Journalled,
+    refs: readonly Ref[],
+    notes: Pick<OperationNotes, 'attempts' | 'sysctls'>,
+  ): number | null {
+    const after = refs.map((ref) => ({ ...ref, resource: null }));
+    try {
+      return this.#store.journal(() =>
+        this.#store.operations.begin({
+          ...entryOf(entry, new Date().toISOString()),
+          state: 'running',
+          after,
+          notes: { host: hostIdentity(), ...notes },
+        }),
+      );
+    } catch (error) {
+      this.#log.error(
+        { err: error },
+        'the journal could not be written; what has drifted is mended all the same',
+      );
+      return null;
+    }
+  }
+
+  /** Adds to the entries what is about to be acted upon. Throws `StoreError` if it can't be written. */
+  note(operations: readonly number[], notes: Pick<OperationNotes, 'attempts' | 'sysctls'>): void {
+    if (notes.attempts.length + notes.sysctls.length === 0) return;
+    this.#store.journal(() => this.#store.operations.note(operations, notes));
   }
 
   /** Writes how a change ended; to be called within the transaction that acknowledges it, if there is one. */
@@ -60,7 +107,7 @@ export class Journal {
   }
 
   /** Writes a change that ended as soon as it began; gives the number of the entry, or null if it can't. */
-  note(change: Change, outcome: OperationOutcome): number | null {
+  noteEnded(change: Journalled, outcome: OperationOutcome): number | null {
     try {
       const entry: NewOperation = { ...entryOf(change, new Date().toISOString()), ...outcome };
       return this.#store.journal(() => this.#store.operations.begin(entry));
@@ -72,10 +119,10 @@ export class Journal {
   }
 
   /** One line a change: who, what, outcome, duration, processes. */
-  log({ action, kind, name, caller }: Change, operation: number | null, outcome: OperationOutcome): void {
+  log({ action, kind, name, caller }: Journalled, operation: number | null, outcome: OperationOutcome): void {
     const { state, durationMs, processes, problem } = outcome;
     const { requestId, actor } = caller;
-    const resource = refText({ kind, name });
+    const resource = kind === null || name === null ? null : refText({ kind, name });
     const line = { requestId, actor, operation, action, resource, outcome: state, durationMs, processes };
     this.#log.info(problem === null ? line : { ...line, problem }, 'change');
   }
@@ -88,9 +135,10 @@ export function describeProblem(problem: unknown): unknown {
   return { slug: 'internal-error', detail: problem instanceof Error ? problem.message : 'unknown' };
 }
 
-function entryOf({ action, kind, name, caller }: Change, startedAt: string) {
+function entryOf({ action, kind, name, caller }: Journalled, startedAt: string) {
   const nothing = { before: [], after: [], commands: [], problem: null, processes: 0, durationMs: null };
-  return { ...nothing, ...caller, action, kind, name, startedAt };
+  const notes: OperationNotes = { host: '', attempts: [], sysctls: [] };
+  return { ...nothing, notes, undone: true, ...caller, action, kind, name, startedAt };
 }
 
 function withoutObserved(resource: Stored | null): unknown {

@@ -1,6 +1,7 @@
 import type { Stored, Ties } from '../db/resources.ts';
 import type { Answer, Read } from '../kernel/sessions.ts';
 import type { Processes } from '../kernel/processes.ts';
+import type { Snapshot } from '../kernel/snapshot.ts';
 import type { BridgeSpec } from '../schemas/bridge.ts';
 import type { Difference, Kind } from '../schemas/common.ts';
 import type { LinkSpec } from '../schemas/link.ts';
@@ -38,6 +39,10 @@ export interface KindService<K extends Kind> {
   ) => { observed: ObservedOf<K>; assigned: AssignedOf<K> };
   /** What the kernel has now. */
   look: (intent: IntentOf<K>, processes: Processes) => Promise<ObservedOf<K>>;
+  /** The same, out of a snapshot of all that is recorded. */
+  seen: (intent: IntentOf<K>, snapshot: Snapshot) => ObservedOf<K>;
+  /** Whether the intent still means what it meant when it was recorded; it does, where this is left out. */
+  isCurrent?: (stored: Stored<K>) => boolean;
   /** Where that differs from what was asked. */
   differences: (stored: Stored<K>, observed: ObservedOf<K>, draft: Draft) => Difference[];
   /** The kind's own part of the public status. */

@@ -1,5 +1,6 @@
 import type { Ties } from '../db/resources.ts';
 import { parseLink, readsOfLink } from '../kernel/link.ts';
+import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfLink } from '../plan/link.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
@@ -44,6 +45,11 @@ export const linkKind: KindService<'link'> = {
   ties: (intent) => tiesOfLink(intent),
   reads: readsOfLink,
   result: ({ intent, assigned }, answers) => ({ observed: parseLink(intent, answers), assigned }),
+  seen: (intent, snapshot) =>
+    parseLink(
+      intent,
+      readsOfLink(intent).map((read) => answerFrom(snapshot, read)),
+    ),
   look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {

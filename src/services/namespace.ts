@@ -8,6 +8,7 @@ import {
   readBootId,
   readsOfNamespace,
 } from '../kernel/namespace.ts';
+import { answerFrom } from '../kernel/snapshot.ts';
 import { namespacePath } from '../kernel/marks.ts';
 import { differencesOfNamespace } from '../plan/namespace.ts';
 import { HOST } from '../schemas/common.ts';
@@ -44,6 +45,12 @@ export const namespaceKind: KindService<'namespace'> = {
       assigned: { ...stored.assigned, inode: inode ?? stored.assigned.inode },
     };
   },
+  seen: (intent, snapshot) =>
+    parseNamespace(
+      readsOfNamespace(intent).map((read) => answerFrom(snapshot, read)),
+      intent.name,
+    ),
+  isCurrent: (stored) => stored.intent.pid === null || isStillBound(stored, stored.intent.pid),
   look: async (intent, processes) => {
     if (boundInode(intent.name) === null) return parseNamespace([null], intent.name);
     return parseNamespace(await lookAt(processes, readsOfNamespace(intent)), intent.name);
@@ -92,6 +99,8 @@ function checkStaysSame(
   inode: number | null,
   draft: Draft,
 ): void {
+  // What is gone has left nothing behind; what refers to it comes back in the new one.
+  if (boundInode(intent.name) === null) return;
   const isSame =
     inode === null
       ? before.intent.pid === null

@@ -2,6 +2,7 @@ import type { Ties } from '../db/resources.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import { saveFirewall, type SavedFirewall } from '../kernel/firewall.ts';
 import { parseNat } from '../kernel/nat.ts';
+import { firewallKey } from '../kernel/state.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
 import { chainMarksOf, differencesOfNat, rulesOfNat } from '../plan/nat.ts';
@@ -60,6 +61,12 @@ export const natKind: KindService<'nat'> = {
     },
     assigned,
   }),
+  seen: (intent, snapshot) => {
+    const family = natFamily(intent);
+    const saved = snapshot.firewalls.get(firewallKey(intent.namespace, family)) ?? { chains: [], rules: [] };
+    const forwarding = snapshot.inside.get(intent.namespace)?.sysctls[forwardingKey(family)] ?? null;
+    return parseNat(intent.name, saved, forwarding);
+  },
   look: async (intent, processes) => {
     const family = natFamily(intent);
     const saved = await saveIfThere(processes, intent.namespace, family);

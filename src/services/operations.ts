@@ -25,6 +25,12 @@ export class OperationService {
 }
 
 /** What the journal keeps for undoing is nobody's business outside. */
-function asPublic({ id, before: _before, after: _after, ...shown }: OperationRecord): Operation {
+function asPublic({
+  id,
+  before: _before,
+  after: _after,
+  notes: _notes,
+  ...shown
+}: OperationRecord): Operation {
   return { id: String(id), ...shown };
 }

@@ -7,10 +7,10 @@ import type { Intent } from '../plan/intent.ts';
 import { reboundNames } from '../plan/namespace.ts';
 import { compile, plan } from '../plan/plan.ts';
 import { refText, type Ref } from '../schemas/common.ts';
-import type { AnyPlaced } from '../schemas/resource.ts';
 import type { Draft } from './draft.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie } from './nat.ts';
+import { placed } from './scope.ts';
 
 /** A change as the engine sees it: what the kernel is taken to have, what it is to have, and the steps between. */
 export interface PlannedChange {
@@ -87,9 +87,4 @@ function otherFirewalls(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<s
     }
   }
   return keys;
-}
-
-function placed({ kind, name, intent, assigned }: Stored): AnyPlaced {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the kind tells the types of the other fields
-  return { kind, name, intent, assigned } as AnyPlaced;
 }

@@ -15,6 +15,7 @@ import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { mergePatch } from './merge-patch.ts';
 import { Problem, problemOfCommand } from './problem.ts';
+import type { Repaired } from './repair.ts';
 
 /** What a client may demand of a change, by header or query. */
 export interface Conditions {
@@ -46,6 +47,8 @@ interface Deps {
   log: Logger;
   /** Bounds how many reads look at the kernel side by side. */
   lookLimit: LimitFunction;
+  /** Puts a resource in order that the kernel does not have as it is recorded. */
+  mend: (ref: Ref) => Promise<Repaired>;
   /** Throws a problem unless the body, merged from a patch, fits the kind's schema. */
   validate: <K extends Kind>(kind: K, body: unknown) => SpecOf<K>;
 }
@@ -181,8 +184,26 @@ export class ResourceService {
     const done = await this.#deps.engine.submit(change);
     if (done.resource === null) return { ...done, body: null };
     // What the change itself read is in the store; what did not change is looked at.
-    const observed = done.changed ? done.resource.observed : await this.#look(done.resource);
-    return { ...done, body: this.#present({ ...done.resource, observed }) };
+    const resource = done.changed ? done.resource : await this.#asRecorded(done.resource);
+    return { ...done, body: this.#present(resource) };
+  }
+
+  /** Success means that the kernel has it: what was asked for again and has drifted is mended first. */
+  async #asRecorded(stored: Stored): Promise<Stored> {
+    const observed = await this.#look(stored);
+    const seen = { ...stored, observed };
+    if (this.#differencesOf(seen).length === 0) return seen;
+    const { failed } = await this.#deps.mend(stored);
+    const own = failed.find(({ ref }) => refText(ref) === refText(stored));
+    if (own !== undefined) throw own.problem;
+    const current = this.#recorded(stored.kind, stored.name);
+    return { ...current, observed: await this.#look(current) };
+  }
+
+  #differencesOf<K extends Kind>(stored: Stored<K>): Difference[] {
+    if (stored.observed === null) return [];
+    const draft = new Draft(this.#deps.store.resources, tiesOf);
+    return kindOf(stored.kind).differences(stored, stored.observed, draft);
   }
 
   async #look<K extends Kind>({ kind, intent }: Stored<K>): Promise<ObservedOf<K>> {
@@ -205,18 +226,17 @@ export class ResourceService {
 
   #present<K extends Kind>(stored: Stored<K>): PublicResource {
     const { kind, intent, revision, createdAt, updatedAt, observed, failure } = stored;
-    const service = kindOf(kind);
-    const draft = new Draft(this.#deps.store.resources, tiesOf);
-    const differences: Difference[] = observed === null ? [] : service.differences(stored, observed, draft);
-    const own = observed === null ? {} : service.status(intent, observed);
+    const differences = this.#differencesOf(stored);
+    const own = observed === null ? {} : kindOf(kind).status(intent, observed);
     const status = { ...stateOf(failure, differences), ...own };
     return { ...intent, revision, createdAt, updatedAt, status };
   }
 }
 
 function stateOf(failure: string | null, differences: Difference[]): object {
-  if (failure !== null) return { state: 'failed', message: failure, differences };
+  // What the kernel has counts, not what was once the matter.
   if (differences.length === 0) return { state: 'ready', message: null };
+  if (failure !== null) return { state: 'failed', message: failure, differences };
   const places = differences.map(({ path }) => (path === '' ? 'the whole of it' : path)).join(', ');
   return { state: 'drifted', message: `the kernel differs from what was asked in ${places}`, differences };
 }
@@ -225,7 +245,8 @@ function stateOf(failure: string | null, differences: Difference[]): object {
 function layOver<K extends Kind>(draft: Draft, kind: K, spec: SpecOf<K>, before: Stored<K> | null): void {
   const service = kindOf(kind);
   const intent = service.complete(spec);
-  if (before !== null && isDeepStrictEqual(before.intent, intent)) return;
+  const isSame = before !== null && isDeepStrictEqual(before.intent, intent);
+  if (isSame && service.isCurrent?.(before) !== false) return;
   service.check(intent, draft, before);
   const now = new Date().toISOString();
   draft.put({

@@ -1,13 +1,7 @@
+import type { SysctlBefore } from '../db/sysctls.ts';
 import type { KernelState } from '../kernel/state.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
 import { HOST } from '../schemas/common.ts';
-
-/** What stood in a sysctl before netnsd first wrote it. */
-export interface SysctlBefore {
-  namespace: string;
-  key: string;
-  value: string;
-}
 
 /**
  * Notes what stands in sysctls of the daemon's own namespace that are about to be written for the first time, in

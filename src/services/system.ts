@@ -5,6 +5,7 @@ import { SystemReader } from '../kernel/system.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import type { System } from '../schemas/inspect.ts';
 import type { ListenAddress } from '../schemas/listen.ts';
+import type { ReconcileReport } from './reconcile.ts';
 
 /** BR_MAX_PORTS of the kernel is 1,024 and one is lost; netnsd stops while there is room for others. */
 const PORTS_PER_BRIDGE = 1000;
@@ -14,7 +15,11 @@ interface Deps {
   processes: Processes;
   /** Of netnsd. */
   version: string;
+  /** How reconciling goes. */
+  report: () => ReconcileReport;
 }
+
+const UNRECORDED_NAMED = 3;
 
 /** The machine, the daemon, and whether the one can work on the other. */
 export class SystemService {
@@ -36,12 +41,47 @@ export class SystemService {
       bridges: store.resources.count('bridge'),
       nat: store.resources.count('nat'),
     };
-    return { version, ...machine, use: { ...machine.use, recorded } };
+    return {
+      version,
+      ...machine,
+      use: { ...machine.use, recorded },
+      reconcile: this.#reconciling(),
+      warnings: [...machine.warnings, ...this.#warnings()],
+    };
+  }
+
+  #reconciling(): System['reconcile'] {
+    const { mode, intervalMs, lastSweep, hasSettled } = this.#deps.report();
+    const swept = lastSweep === null ? null : { ...lastSweep, drifted: lastSweep.drifted.length };
+    if (swept === null)
+      return { mode, intervalSeconds: intervalMs / 1000, settled: hasSettled, lastSweep: null };
+    const { startedAt, durationMs, processes, resources, drifted } = swept;
+    return {
+      mode,
+      intervalSeconds: intervalMs / 1000,
+      settled: hasSettled,
+      lastSweep: { startedAt, durationMs, processes, resources, drifted },
+    };
+  }
+
+  #warnings(): string[] {
+    const unrecorded = this.#deps.report().lastSweep?.unrecorded ?? [];
+    if (unrecorded.length === 0) return [];
+    const names = unrecorded
+      .slice(0, UNRECORDED_NAMED)
+      .map(({ namespace, name }) => `${name} (${namespace})`);
+    return [
+      `${unrecorded.length} things bear netnsd's marks and are not recorded, such as ${names.join(', ')}; they are left alone; GET /drift lists them, and \`netnsd teardown --unrecorded\` removes those in the daemon's own namespace`,
+    ];
   }
 
   /** Whether changes can succeed: the store answers, tools and capabilities are there, /run/netns can be written. */
   async readiness(): Promise<{ ready: boolean; reason: string | null }> {
-    const obstacles = [...this.#storeObstacles(), ...(await this.#reader.obstacles())];
+    const { hasSettled } = this.#deps.report();
+    const restoring = hasSettled
+      ? []
+      : ['what is recorded is still being put in order; GET /drift lists what is not'];
+    const obstacles = [...this.#storeObstacles(), ...(await this.#reader.obstacles()), ...restoring];
     return { ready: obstacles.length === 0, reason: obstacles.length === 0 ? null : obstacles.join('; ') };
   }
 

@@ -20,6 +20,7 @@ describe('the operation of a change', () => {
       processes: 2,
       commands: [
         { command: 'ip netns add blue', exitCode: 0, stderr: '' },
+        { command: 'ip netns set blue auto', exitCode: 0, stderr: '' },
         { command: 'ip -n blue link set dev lo up', exitCode: 0, stderr: '' },
       ],
     });

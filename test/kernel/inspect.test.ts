@@ -365,8 +365,10 @@ describe('what others made', () => {
     expect(await foreign.bridges('nowhere')).toEqual([]);
   });
 
+  const report = () => ({ mode: 'off', intervalMs: 0, lastSweep: null, hasSettled: true }) as const;
+
   test('tells who listens where', async () => {
-    const system = new SystemService({ store: emptyStore, processes, version: '0.0.1' });
+    const system = new SystemService({ store: emptyStore, processes, version: '0.0.1', report });
     const path = join(directory, 'a b.sock');
     const servers = [createServer().listen({ host: '::', port: 8471 }), createServer().listen({ path })];
     try {
@@ -382,7 +384,7 @@ describe('what others made', () => {
 
   test('tells of the machine, and asks each tool for its version only once', async () => {
     const counted = processes.counter();
-    const system = new SystemService({ store: emptyStore, processes: counted, version: '0.0.1' });
+    const system = new SystemService({ store: emptyStore, processes: counted, version: '0.0.1', report });
     expect(await system.readiness()).toEqual({ ready: true, reason: null });
     const started = counted.started();
     const answer = await system.system();

@@ -110,6 +110,8 @@ function fake(ended: Partial<Ended>): { processes: Processes; lines: string[] } 
       throw new Error('not needed here');
     },
     timeoutMs: 1000,
+    remainingMs: () => 1000,
+    within: () => processes,
     started: () => lines.length,
     counter: () => processes,
   };

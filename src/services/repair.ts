@@ -1,0 +1,174 @@
+import type { Logger } from 'pino';
+import type { OperationOutcome } from '../db/operations.ts';
+import type { Store } from '../db/store.ts';
+import type { Processes } from '../kernel/processes.ts';
+import type { Step } from '../kernel/step.ts';
+import { refText, type Ref } from '../schemas/common.ts';
+import type { Engine } from './engine.ts';
+import { Journal, describeProblem } from './journal.ts';
+import type { Pacing } from './pacing.ts';
+import { Problem, problemOfCommand } from './problem.ts';
+import { settle, type Settled } from './settle.ts';
+
+interface Deps {
+  store: Store;
+  engine: Engine;
+  processes: Processes;
+  log: Logger;
+  pacing: Pacing;
+}
+
+/** What became of resources that were to be mended. */
+export interface Repaired {
+  commands: OperationOutcome['commands'];
+  /** Those on which something was done. */
+  mended: Ref[];
+  /** Those that could not be mended, and why. */
+  failed: { ref: Ref; problem: Problem; /** Nothing was tried: it can't be now. */ isHopeless: boolean }[];
+  processes: number;
+}
+
+/** So many resources are put in order in one turn of the lane: changes wait no longer than that. */
+const LARGEST_GROUP = 128;
+
+/** Asked for by nobody: netnsd's own. */
+const CALLER = { actor: 'netnsd', requestId: '' };
+
+/** Mends resources that are not as they were asked for. */
+export class Repairer {
+  readonly #deps: Deps;
+  readonly #journal: Journal;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+    this.#journal = new Journal(deps.store, deps.log);
+  }
+
+  /** Puts the resources in order, with all that they need and all that was lost with them. */
+  async repair(refs: readonly Ref[]): Promise<Repaired> {
+    const total: Repaired = { commands: [], mended: [], failed: [], processes: 0 };
+    for (let at = 0; at < refs.length; at += LARGEST_GROUP) {
+      const group = refs.slice(at, at + LARGEST_GROUP);
+      await this.#repairGroup(group, total);
+    }
+    return total;
+  }
+
+  /** What fails with others is tried again in halves, so that only the one at fault fails. */
+  async #repairGroup(refs: readonly Ref[], total: Repaired): Promise<void> {
+    const settled = await this.#deps.engine.inTurn(async () => this.#settleWithReferrers(refs, total));
+    const [only, ...others] = refs;
+    if (settled.failure === null || only === undefined) return;
+    if (others.length > 0) {
+      const middle = Math.ceil(refs.length / 2);
+      await this.#repairGroup(refs.slice(0, middle), total);
+      await this.#repairGroup(refs.slice(middle), total);
+      return;
+    }
+    this.#fail(only, problemOfCommand(settled.failure), total);
+  }
+
+  /** What is made anew has lost all that was in it or attached to it: those that refer to it are mended with it. */
+  async #settleWithReferrers(refs: readonly Ref[], total: Repaired): Promise<Settled> {
+    let settled = await this.#settleOnce(refs, total);
+    const done = new Set(refs.map(refText));
+    while (settled.failure === null) {
+      const more = referrersOfMade(this.#deps.store, settled.steps).filter((ref) => !done.has(refText(ref)));
+      if (more.length === 0) break;
+      for (const ref of more) done.add(refText(ref));
+      settled = await this.#settleOnce(more, total);
+    }
+    return settled;
+  }
+
+  async #settleOnce(refs: readonly Ref[], total: Repaired): Promise<Settled> {
+    const { store } = this.#deps;
+    const start = performance.now();
+    const processes = this.#deps.processes.counter();
+    const [first, ...others] = refs;
+    const single = others.length === 0 ? first : undefined;
+    const entry = {
+      action: 'repair',
+      kind: single?.kind ?? null,
+      name: single?.name ?? null,
+      caller: CALLER,
+    } as const;
+    let operation: number | null = null;
+    const settled = await settle(
+      {
+        store,
+        processes,
+        begin: (_steps, notes) => {
+          if (operation === null) operation = this.#journal.beginRepair(entry, refs, notes);
+          else this.#journal.note([operation], notes);
+        },
+      },
+      { refs, mayBe: [], attempts: new Set(), sysctls: [] },
+    );
+    const { ran, failure } = settled;
+    total.processes += processes.started();
+    if (settled.steps.length > 0) {
+      const outcome: OperationOutcome = {
+        state: failure === null ? 'succeeded' : 'failed',
+        // What was done leads to what is wanted: there is nothing to undo.
+        undone: true,
+        commands: ran.map(({ command }) => command),
+        problem: failure === null ? null : describeProblem(problemOfCommand(failure)),
+        processes: processes.started(),
+        durationMs: performance.now() - start,
+      };
+      total.commands.push(...outcome.commands);
+      if (operation !== null) this.#journal.fail(operation, outcome);
+      this.#journal.log(entry, operation, outcome);
+    }
+    if (failure === null) this.#conclude(refs, settled, total);
+    return settled;
+  }
+
+  /** All that could be done was done: says so of each resource. */
+  #conclude(refs: readonly Ref[], { steps, obstacles }: Settled, total: Repaired): void {
+    const served = new Set(steps.map(({ serves }) => refText(serves)));
+    for (const ref of refs) {
+      const obstacle = obstacles.get(refText(ref));
+      if (obstacle !== undefined) {
+        this.#markFailed(ref, obstacle);
+        total.failed.push({ ref, problem: new Problem('unprocessable', obstacle), isHopeless: true });
+      } else if (served.has(refText(ref))) this.#countAttempt(ref, total);
+      else this.#markFailed(ref, null);
+    }
+  }
+
+  #countAttempt(ref: Ref, total: Repaired): void {
+    const { streak, delayMs, isFight } = this.#deps.pacing.tried(refText(ref));
+    total.mended.push(ref);
+    this.#markFailed(
+      ref,
+      isFight
+        ? `something else keeps changing it: it was mended ${streak} times in a row, and is left alone for ${delayMs / 1000} s now`
+        : null,
+    );
+  }
+
+  #fail(ref: Ref, problem: Problem, total: Repaired): void {
+    this.#deps.pacing.tried(refText(ref));
+    this.#markFailed(ref, problem.message);
+    total.failed.push({ ref, problem, isHopeless: false });
+  }
+
+  #markFailed(ref: Ref, message: string | null): void {
+    const { store, log } = this.#deps;
+    try {
+      if (store.resources.get(ref.kind, ref.name)?.failure === message) return;
+      store.journal(() => store.resources.putFailure(ref, message));
+    } catch (error) {
+      log.warn({ err: error, resource: refText(ref) }, 'why it is failed could not be noted');
+    }
+  }
+}
+
+/** Those that refer to what the steps make. */
+function referrersOfMade(store: Store, steps: readonly Step[]): Ref[] {
+  const made = steps.filter(({ step }) => step === 'namespace.add' || step === 'bridge.add');
+  const refs = made.flatMap(({ serves }) => store.resources.referrers(serves));
+  return [...new Map(refs.map((ref) => [refText(ref), ref])).values()];
+}

@@ -1,0 +1,133 @@
+import type { Stored } from '../db/resources.ts';
+import type { Store } from '../db/store.ts';
+import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
+import { firewallKey, type KernelState } from '../kernel/state.ts';
+import { compile } from '../plan/plan.ts';
+import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
+import type { AnyPlaced } from '../schemas/resource.ts';
+import { tiesOf } from './kinds.ts';
+import { firewallTie } from './nat.ts';
+
+/** A part of what is recorded that can be put in order by itself: whatever it needs is in it. */
+export interface Scope {
+  /** By `refText`. */
+  resources: ReadonlyMap<string, Stored>;
+  /** Why a resource can't be put in order now, by `refText`; such a resource is not among the others. */
+  obstacles: ReadonlyMap<string, string>;
+}
+
+/** Everything that is recorded. */
+export function allRefs({ resources }: Store): Ref[] {
+  return kindNames
+    .flatMap((kind) => resources.refs(kind))
+    .filter(({ name, kind }) => !isHostItself(kind, name));
+}
+
+function isHostItself(kind: Ref['kind'], name: string): boolean {
+  return kind === 'namespace' && name === HOST;
+}
+
+/**
+ * The resources with all that they refer to, and with all that has rules where they have rules: a firewall is put in
+ * order as a whole.
+ */
+export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySet<string>): Scope {
+  const found = new Map<string, Stored>();
+  const open = [...refs];
+  const firewalls = new Set<string>();
+  for (let ref = open.pop(); ref !== undefined; ref = open.pop()) {
+    if (found.has(refText(ref))) continue;
+    const stored = store.resources.get(ref.kind, ref.name);
+    if (stored === null) continue;
+    found.set(refText(ref), stored);
+    const { references, needs } = tiesOf(stored);
+    open.push(...references);
+    for (const need of needs) {
+      const key = `${need.namespace} ${need.what}`;
+      if (!FIREWALLS.has(need.what) || firewalls.has(key)) continue;
+      firewalls.add(key);
+      open.push(...store.resources.needing(need));
+    }
+  }
+  const obstacles = obstaclesIn(found, attempts);
+  for (const key of obstacles.keys()) found.delete(key);
+  return { resources: found, obstacles };
+}
+
+const FIREWALLS: ReadonlySet<string> = new Set([firewallTie(4), firewallTie(6)]);
+
+/** What the kernel is to have for the scope. */
+export function compileScope({ resources }: Scope, sysctlsBefore: ReadonlyMap<string, string>): KernelState {
+  return compile({
+    resources: new Map([...resources].map(([key, stored]) => [key, placed(stored)])),
+    otherFirewalls: new Set(),
+    sysctlsBefore,
+  });
+}
+
+/** What stood in the sysctls of the namespaces in question before netnsd first wrote them. */
+export function sysctlsBeforeOf(store: Store, { resources }: Scope): Map<string, string> {
+  const names = [...resources.values()].flatMap(({ kind, name }) => (kind === 'namespace' ? [name] : []));
+  return new Map(names.flatMap((name) => [...store.sysctls.before(name)]));
+}
+
+/** Where the rules of a scope stand, as `firewallKey`. */
+export function firewallsOf(state: KernelState): Set<string> {
+  return new Set(
+    [...state.firewalls.values()].map(({ namespace, family }) => firewallKey(namespace, family)),
+  );
+}
+
+export function placed({ kind, name, intent, assigned }: Stored): AnyPlaced {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the kind tells the types of the other fields
+  return { kind, name, intent, assigned } as AnyPlaced;
+}
+
+/**
+ * Namespaces that can't be there again, and all that depends on them: an adopted one whose process is gone, and one
+ * whose name somebody else's bears now.
+ */
+function obstaclesIn(
+  resources: ReadonlyMap<string, Stored>,
+  attempts: ReadonlySet<string>,
+): Map<string, string> {
+  const obstacles = new Map<string, string>();
+  for (const [key, stored] of resources) {
+    const reason = isNamespace(stored) ? obstacleOf(stored, attempts) : null;
+    if (reason !== null) obstacles.set(key, reason);
+  }
+  if (obstacles.size === 0) return obstacles;
+  const dependsOn = (stored: Stored): string | undefined =>
+    tiesOf(stored)
+      .references.map(refText)
+      .find((reference) => obstacles.has(reference));
+  // A link depends on its bridge, and that on its namespace: two rounds reach everything.
+  for (let round = 0; round < kindNames.length; round++)
+    for (const [key, stored] of resources) {
+      const cause = obstacles.has(key) ? undefined : dependsOn(stored);
+      if (cause !== undefined)
+        obstacles.set(
+          key,
+          `it depends on ${cause}: ${String(obstacles.get(cause)).replace(/^it depends on \S+ /, '')}`,
+        );
+    }
+  return obstacles;
+}
+
+function isNamespace(stored: Stored): stored is Stored<'namespace'> {
+  return stored.kind === 'namespace' && stored.name !== HOST;
+}
+
+function obstacleOf(
+  { name, intent, assigned }: Stored<'namespace'>,
+  attempts: ReadonlySet<string>,
+): string | null {
+  const inode = liveInode(assigned);
+  const bound = boundInode(name);
+  if (inode !== null && bound === inode) return null;
+  if (intent.pid !== null && (inode === null || inodeOfProcess(intent.pid) !== inode))
+    return `process ${intent.pid}, whose namespace it was, is gone, and the namespace with it; PUT /namespaces/${name} with a new pid`;
+  if (isNameTaken(name) && !attempts.has(name))
+    return `another namespace, which netnsd has not made, bears the name ${name} now; it was left alone`;
+  return null;
+}

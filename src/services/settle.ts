@@ -1,0 +1,182 @@
+import type { OperationNotes } from '../db/operations.ts';
+import type { Stored } from '../db/resources.ts';
+import type { Store } from '../db/store.ts';
+import type { SysctlBefore } from '../db/sysctls.ts';
+import { CommandFailed } from '../kernel/errors.ts';
+import { boundInode, liveInode, readBootId } from '../kernel/namespace.ts';
+import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
+import { STEP_ALLOWANCE_MS, type Processes } from '../kernel/processes.ts';
+import { run, type RunOutcome } from '../kernel/run.ts';
+import type { KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import { compile, devicesExpected, plan } from '../plan/plan.ts';
+import { HOST, refText, type Ref } from '../schemas/common.ts';
+import { attemptsOf, learnIdentities } from './identities.ts';
+import { interfaceTie } from './interface.ts';
+import { kindOf, tiesOf } from './kinds.ts';
+import { compileScope, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
+import { noteHostSysctls, noteReadings } from './sysctls.ts';
+
+/** What to put in order, and what is known of how it may be otherwise. */
+export interface Unsettled {
+  refs: readonly Ref[];
+  /** Sets of resources that may be in the kernel in place of what is recorded, each as one change was to make it. */
+  mayBe: readonly (readonly Stored[])[];
+  /** Names that were free when netnsd tried to bind them: what bears one of them is its own. */
+  attempts: ReadonlySet<string>;
+  /** What stood in sysctls that may have been written, and that nothing is recorded of yet. */
+  sysctls: readonly SysctlBefore[];
+}
+
+export interface Settled {
+  /** Empty if all was in order. */
+  steps: readonly Step[];
+  ran: RunOutcome['ran'];
+  /** Null if all that can be put in order is. */
+  failure: CommandFailed | null;
+  /** Why resources can't be put in order now, by `refText`. */
+  obstacles: ReadonlyMap<string, string>;
+}
+
+interface Deps {
+  store: Store;
+  processes: Processes;
+  /** Is told, before anything is done, which steps are about to be; throws if that can't be noted. */
+  begin: (steps: readonly Step[], notes: Pick<OperationNotes, 'attempts' | 'sysctls'>) => void;
+}
+
+/**
+ * Makes the kernel have what is recorded of the resources, from whatever is there: observe, plan, apply. To be called in
+ * the lane. What was done stays done if something fails: every step leads to what is wanted.
+ */
+export async function settle(deps: Deps, unsettled: Unsettled): Promise<Settled> {
+  const first = await new Settlement(deps, unsettled).run();
+  // Something was not as it had just been seen: look once more.
+  if (first.failure?.failure.cause !== 'assumption') return first;
+  const second = await new Settlement(deps, unsettled).run();
+  return { ...second, steps: [...first.steps, ...second.steps], ran: [...first.ran, ...second.ran] };
+}
+
+class Settlement {
+  readonly #deps: Deps;
+  readonly #unsettled: Unsettled;
+  readonly #scope: Scope;
+  readonly #want: KernelState;
+  readonly #candidates: KernelState[];
+  readonly #identities: Map<string, NamespaceIdentity>;
+  readonly #sysctls: SysctlBefore[] = [];
+
+  constructor(deps: Deps, unsettled: Unsettled) {
+    this.#deps = deps;
+    this.#unsettled = unsettled;
+    const { store } = deps;
+    const others = unsettled.mayBe.flat();
+    const besides = others.flatMap((other) => {
+      const { references, needs } = tiesOf(other);
+      return [...references, ...needs.flatMap((need) => store.resources.needing(need))];
+    });
+    this.#scope = scopeOf(store, [...unsettled.refs, ...besides], unsettled.attempts);
+    const before = sysctlsBeforeOf(store, this.#scope);
+    for (const { namespace, key, value } of unsettled.sysctls)
+      if (!before.has(`${namespace} ${key}`)) before.set(`${namespace} ${key}`, value);
+    this.#want = compileScope(this.#scope, before);
+    this.#candidates = [this.#want, ...unsettled.mayBe.map((side) => this.#compileSide(side, before))];
+    this.#identities = this.#identify();
+  }
+
+  async run(): Promise<Settled> {
+    const { obstacles } = this.#scope;
+    try {
+      const have = await this.#observe();
+      const steps = plan(have, this.#want);
+      if (steps.length === 0) {
+        this.#write([]);
+        return { steps, ran: [], failure: null, obstacles };
+      }
+      this.#sysctls.push(...(await noteHostSysctls(this.#want)));
+      const attempts = attemptsOf(steps, this.#identities);
+      this.#deps.begin(steps, { attempts, sysctls: this.#sysctls });
+      const outcome = await this.#carryOut(have, steps);
+      return { steps, ran: outcome.ran, failure: outcome.failure, obstacles };
+    } catch (error) {
+      if (error instanceof CommandFailed) return { steps: [], ran: [], failure: error, obstacles };
+      throw error;
+    }
+  }
+
+  /** As a change was to make it, beside what is recorded; what lacks something that it names is nowhere. */
+  #compileSide(side: readonly Stored[], sysctlsBefore: ReadonlyMap<string, string>): KernelState {
+    const resources = new Map([...this.#scope.resources].map(([key, stored]) => [key, placed(stored)]));
+    for (const stored of side) resources.set(refText(stored), placed(stored));
+    for (const stored of side)
+      if (!tiesOf(stored).references.every((ref) => resources.has(refText(ref))))
+        resources.delete(refText(stored));
+    return compile({ resources, otherFirewalls: new Set(), sysctlsBefore });
+  }
+
+  #identify(): Map<string, NamespaceIdentity> {
+    const identities = new Map<string, NamespaceIdentity>();
+    for (const name of this.#candidates.flatMap(({ namespaces }) => [...namespaces.keys()])) {
+      const recorded = this.#deps.store.resources.get('namespace', name);
+      const inode = recorded === null ? null : liveInode(recorded.assigned);
+      if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
+      else if (this.#unsettled.attempts.has(name)) identities.set(name, { attempted: true });
+    }
+    return identities;
+  }
+
+  async #observe(): Promise<KernelState> {
+    const { store, processes } = this.#deps;
+    return observe(processes, {
+      candidates: this.#candidates,
+      identities: this.#identities,
+      isClaimed: (namespace, name) =>
+        store.resources.claimant({ namespace, what: interfaceTie(name) }) !== null,
+      isWhole: true,
+    });
+  }
+
+  async #carryOut(have: KernelState, steps: readonly Step[]): Promise<RunOutcome> {
+    const { processes, begin } = this.#deps;
+    const asked = this.#unsettled.refs.flatMap((ref) => this.#scope.resources.get(refText(ref)) ?? []);
+    const reads = asked.map((stored) => ({ stored, reads: kindOf(stored.kind).reads(stored.intent) }));
+    const outcome = await run(processes.within(processes.timeoutMs + steps.length * STEP_ALLOWANCE_MS), {
+      steps,
+      expected: devicesExpected(have, steps),
+      reads: reads.flatMap((entry) => entry.reads),
+      beforeWriting: (namespace, values) => {
+        const noted = noteReadings(this.#want, new Map([[namespace, values]]));
+        if (noted.length > 0) begin(steps, { attempts: [], sysctls: noted });
+        this.#sysctls.push(...noted);
+      },
+    });
+    learnIdentities(this.#identities, outcome.ran);
+    const answers = outcome.answers.values();
+    const seen =
+      outcome.failure === null
+        ? reads.map((entry) => {
+            const answered = entry.reads.map(() => answers.next().value ?? null);
+            const { observed } = kindOf(entry.stored.kind).result(entry.stored, answered);
+            return { stored: entry.stored, observed };
+          })
+        : [];
+    this.#write(seen);
+    return outcome;
+  }
+
+  /** Writes what was learnt and seen. If power fails, the kernel's state is gone as well: no need to wait for the disk. */
+  #write(seen: readonly { stored: Stored; observed: unknown }[]): void {
+    const { resources, sysctls, journal } = this.#deps.store;
+    const bootId = readBootId();
+    journal(() => {
+      for (const { namespace, key, value } of this.#sysctls) sysctls.remember(namespace, key, value);
+      for (const { name } of this.#want.namespaces.values()) {
+        const inode = this.#identities.has(name) && name !== HOST ? boundInode(name) : null;
+        const recorded = resources.get('namespace', name)?.assigned;
+        if (inode === null || (recorded?.inode === inode && recorded.bootId === bootId)) continue;
+        resources.putAssigned('namespace', name, { bootId, inode });
+      }
+      for (const { stored, observed } of seen) resources.putObserved(stored, observed);
+    });
+  }
+}

@@ -1,0 +1,104 @@
+import type { Store } from '../db/store.ts';
+import { ownFirewall } from '../kernel/firewall.ts';
+import type { Processes } from '../kernel/processes.ts';
+import { printCommand, render } from '../kernel/render.ts';
+import { run } from '../kernel/run.ts';
+import { emptyState, firewallKey, type KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import { plan } from '../plan/plan.ts';
+import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
+import { hostSnapshot, markedDevices } from './host.ts';
+import { interfaceTie } from './interface.ts';
+import type { Conditions, ResourceService } from './resources.ts';
+import { allRefs, compileScope, scopeOf, sysctlsBeforeOf } from './scope.ts';
+
+/** What was removed, and what could not be, for a person to read. */
+export interface Removed {
+  resources: Ref[];
+  /** The commands by which what bears our marks and is not recorded was removed. */
+  unrecorded: string[];
+  failed: string[];
+}
+
+interface Deps {
+  store: Store;
+  processes: Processes;
+  resources: ResourceService;
+}
+
+const CALLER = { actor: 'netnsd teardown', requestId: '' };
+const UNCONDITIONAL: Conditions = { ifMatch: null, mustBeNew: false };
+
+/**
+ * Removes everything that is netnsd's from the kernel and from the store: all that is recorded, and in the daemon's own
+ * namespace whatever else bears our marks. What others made stays.
+ *
+ * @param isOnlyUnrecorded leaves all that is recorded as it is
+ */
+export async function teardown(deps: Deps, isOnlyUnrecorded: boolean): Promise<Removed> {
+  const removed: Removed = { resources: [], unrecorded: [], failed: [] };
+  if (!isOnlyUnrecorded) await removeRecorded(deps, removed);
+  await removeUnrecorded(deps, removed);
+  return removed;
+}
+
+/** As if a client had deleted each, what refers to others first. */
+async function removeRecorded({ store, resources }: Deps, removed: Removed): Promise<void> {
+  const all = allRefs(store);
+  for (const kind of kindNames.toReversed()) {
+    const refs = all.filter((ref) => ref.kind === kind);
+    await Promise.all(
+      refs.map(async (ref) => {
+        try {
+          await resources.make(resources.removal(ref, true, UNCONDITIONAL, CALLER));
+          removed.resources.push(ref);
+        } catch (error) {
+          removed.failed.push(`${refText(ref)}: ${error instanceof Error ? error.message : String(error)}`);
+        }
+      }),
+    );
+  }
+}
+
+/** With one end of a pair the other goes; what is left after so many rounds can't be removed. */
+const ROUNDS = 10;
+
+async function removeUnrecorded({ store, processes }: Deps, removed: Removed): Promise<void> {
+  for (let round = 0; round < ROUNDS; round++) {
+    const steps = await stepsForUnrecorded(store, processes);
+    if (steps.length === 0) return;
+    const { ran, failure } = await run(processes, { steps, expected: [], reads: [] });
+    const done = ran.filter(({ command }) => command.exitCode === 0);
+    removed.unrecorded.push(...done.map(({ command }) => command.command));
+    if (failure === null || failure.failure.cause === 'assumption') continue;
+    removed.failed.push(failure.message);
+    return;
+  }
+  const left = await stepsForUnrecorded(store, processes);
+  removed.failed.push(...left.flatMap((step) => printCommand(render(step))));
+}
+
+async function stepsForUnrecorded(store: Store, processes: Processes): Promise<Step[]> {
+  const snapshot = await hostSnapshot(processes);
+  const serves: Ref = { kind: 'namespace', name: HOST };
+  const devices = markedDevices(snapshot)
+    .filter(({ name }) => store.resources.claimant({ namespace: HOST, what: interfaceTie(name) }) === null)
+    .map(({ name }): Step => ({
+      step: 'device.delete',
+      serves,
+      device: { namespace: HOST, name },
+      peer: null,
+    }));
+  const have: KernelState = emptyState();
+  for (const family of [4, 6] as const) {
+    const saved = snapshot.firewalls.get(firewallKey(HOST, family));
+    if (saved !== undefined) have.firewalls.set(firewallKey(HOST, family), ownFirewall(HOST, family, saved));
+  }
+  const scope = scopeOf(store, allRefs(store), new Set());
+  const { firewalls } = compileScope(scope, sysctlsBeforeOf(store, scope));
+  const want: KernelState = emptyState();
+  for (const [key, firewall] of firewalls) if (have.firewalls.has(key)) want.firewalls.set(key, firewall);
+  // Only what is too much is to go; what is missing is not this one's business.
+  const rules = plan(have, want).filter(({ step }) => step === 'rule.delete' || step === 'chain.delete');
+  return [...devices, ...rules];
+}
