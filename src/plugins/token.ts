@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const TOKEN_BYTES = 32;
@@ -10,7 +10,8 @@ export function readToken(stateDir: string): string {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   if (!existsSync(path))
     writeFileSync(path, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
-  chmodSync(path, 0o600);
+  // On a disk that is mounted read-only this would fail, and hide what is said of the store.
+  if ((statSync(path).mode & 0o777) !== 0o600) chmodSync(path, 0o600);
   const token = readFileSync(path, 'utf8').trim();
   if (!/^[A-Za-z0-9._~+/-]{16,}=*$/.test(token))
     throw new Error(
