@@ -49,7 +49,7 @@ export function checkContent(database: Database, known: number): void {
   const numberOf = (pragma: string): number => Number(database.pragma(pragma, { simple: true }));
   checkOurs(database.name, numberOf('application_id'));
   checkVersion(database.name, numberOf('user_version'), known);
-  const found = String(database.pragma('quick_check(1)', { simple: true }));
+  const found = String(database.pragma('integrity_check(1)', { simple: true }));
   if (found !== 'ok') throw damaged(database.name, found.replaceAll(/\s+/g, ' '));
   const [orphan] = database.prepare<[], { table: string }>('PRAGMA foreign_key_check').all();
   if (orphan !== undefined)

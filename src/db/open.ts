@@ -44,8 +44,9 @@ function makeStore(path: string, migrations: readonly Migration[]): void {
   removeDatabase(unfinished);
   try {
     open(unfinished, (database) => {
+      // Without a write-ahead log, which could hold what then finds no room in the file.
+      database.pragma('journal_mode = DELETE');
       database.pragma(`application_id = ${APPLICATION_ID}`);
-      prepare(database);
       migrate(database, migrations);
     }).close();
     // Unlike a rename, this does not replace what another netnsd may have made meanwhile.
