@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import type { Database } from 'better-sqlite3';
 import { StoreError } from './errors.ts';
 
@@ -31,24 +31,31 @@ export function readMigrations(directory: URL): Migration[] {
 }
 
 /**
- * Brings the store to the newest schema, each migration in a transaction of its own. A store that is not new is
- * copied first, to PATH.before-NNN.
+ * Brings the store to the newest schema, each migration in a transaction of its own: one that fails or is cut short
+ * leaves the schema before it. A store that is not new is copied first, to PATH.before-NNN.
  *
- * @throws StoreError `newer` if the store was written by a newer netnsd
+ * @throws StoreError naming the migration that fails
  */
 export function migrate(database: Database, migrations: readonly Migration[]): void {
   const version = Number(database.pragma('user_version', { simple: true }));
-  if (version > migrations.length)
-    throw new StoreError(
-      'newer',
-      `the store ${database.name} has schema ${version}, and this netnsd knows ${migrations.length} at most: it was written by a newer netnsd; start that one`,
-    );
   const pending = migrations.slice(version);
-  if (version > 0 && pending.length > 0 && !database.memory)
-    database.prepare('VACUUM INTO ?').run(`${database.name}.before-${String(version + 1).padStart(3, '0')}`);
+  if (version > 0 && pending.length > 0 && !database.memory) copyBefore(database, version + 1);
   for (const { number, sql } of pending)
     database.transaction(() => {
       database.exec(sql);
       database.pragma(`user_version = ${number}`);
     })();
+}
+
+/** Replaces what an earlier attempt left: the store may have been changed since. */
+function copyBefore(database: Database, number: number): void {
+  const copy = `${database.name}.before-${String(number).padStart(3, '0')}`;
+  const unfinished = `${copy}.new`;
+  rmSync(unfinished, { force: true });
+  try {
+    database.prepare('VACUUM INTO ?').run(unfinished);
+    renameSync(unfinished, copy);
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
 }

@@ -1,11 +1,9 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import DatabaseConstructor, { type Database } from 'better-sqlite3';
-import { StoreError, asStoreError } from './errors.ts';
-import { migrate, readMigrations } from './migrate.ts';
-
-/** "nsd" and a number of its own (pragma application_id): says that a file is a store of netnsd. */
-const APPLICATION_ID = 0x6e_73_64_01;
+import { APPLICATION_ID, checkBeforeOpening, checkContent, checkNothingLeft } from './check.ts';
+import { StoreError, asFileError, asStoreError } from './errors.ts';
+import { migrate, readMigrations, type Migration } from './migrate.ts';
 
 /** What is asserted of the connection after it was set; SQLite ignores a pragma that it can't follow. */
 const pragmas = {
@@ -17,36 +15,68 @@ const pragmas = {
 } as const;
 
 /**
- * Opens the store, makes it if it is not there, and brings it to the newest schema.
+ * Opens the store, makes it if it is not there, and brings it to the newest schema. One that can't be used is left
+ * as it is, to the byte.
  *
  * @param path the file; its directory is made if need be
  * @throws StoreError saying what is wrong and what to do
  */
 export function openStore(path: string): Database {
-  const isNew = !existsSync(path);
-  // SQLite would take an empty file for a new store; a store that has lost its content is not one.
-  if (!isNew && statSync(path).size === 0)
-    throw new StoreError(
-      'corrupt',
-      `the store ${path} is empty: it has lost its content; restore a copy, or remove the file to begin anew`,
-    );
   try {
+    const migrations = readMigrations(new URL('migrations/', import.meta.url));
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    // With an exclusive lock a second process gets no further than its first statement.
-    const database = new DatabaseConstructor(path, { timeout: 0 });
-    try {
-      return prepare(database, isNew);
-    } catch (error) {
-      database.close();
-      throw error;
-    }
+    if (!existsSync(path)) makeStore(path, migrations);
+    checkBeforeOpening(path, migrations.length);
+    return open(path, (database) => {
+      checkContent(database, migrations.length);
+      prepare(database);
+      migrate(database, migrations);
+    });
   } catch (error) {
-    throw asStoreError(error, path);
+    throw asFileError(asStoreError(error, path), path);
   }
 }
 
-function prepare(database: Database, isNew: boolean): Database {
-  database.pragma('locking_mode = EXCLUSIVE');
+/** A new store is there as a whole or not at all: what is half made would be taken for one that is damaged. */
+function makeStore(path: string, migrations: readonly Migration[]): void {
+  checkNothingLeft(path);
+  const unfinished = `${path}.new-${process.pid}`;
+  removeDatabase(unfinished);
+  try {
+    open(unfinished, (database) => {
+      // Without a write-ahead log, which could hold what then finds no room in the file.
+      database.pragma('journal_mode = DELETE');
+      database.pragma(`application_id = ${APPLICATION_ID}`);
+      migrate(database, migrations);
+    }).close();
+    // Unlike a rename, this does not replace what another netnsd may have made meanwhile.
+    linkSync(unfinished, path);
+  } finally {
+    removeDatabase(unfinished);
+  }
+  const directory = openSync(dirname(path), 'r');
+  fsyncSync(directory);
+  closeSync(directory);
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-journal']) rmSync(`${path}${suffix}`, { force: true });
+}
+
+/** With an exclusive lock a second process gets no further than its first statement. */
+function open(path: string, ready: (database: Database) => void): Database {
+  const database = new DatabaseConstructor(path, { timeout: 0 });
+  try {
+    database.pragma('locking_mode = EXCLUSIVE');
+    ready(database);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function prepare(database: Database): void {
   database.pragma('journal_mode = WAL');
   // better-sqlite3 is compiled with NORMAL for WAL, and sets it at every open.
   database.pragma('synchronous = FULL');
@@ -60,12 +90,4 @@ function prepare(database: Database, isNew: boolean): Database {
         `SQLite has ${name} = ${String(found)} where netnsd needs ${expected}`,
       );
   }
-  if (isNew) database.pragma(`application_id = ${APPLICATION_ID}`);
-  else if (database.pragma('application_id', { simple: true }) !== APPLICATION_ID)
-    throw new StoreError(
-      'corrupt',
-      `${database.name} is a database, but no store of netnsd; name another --state-dir`,
-    );
-  migrate(database, readMigrations(new URL('migrations/', import.meta.url)));
-  return database;
 }

@@ -107,7 +107,8 @@ export const problemKinds = {
   'store-unavailable': {
     status: 503,
     title: 'The store can’t be written or read',
-    explanation: 'SQLite failed; `detail` says how. The kernel was left as it was.',
+    explanation:
+      'The disk of the store fails, or its files were taken away while netnsd has them open; `detail` says which, and what to do. The kernel was left as it was.',
   },
   permission: {
     status: 503,

@@ -39,7 +39,8 @@ export class Journal {
     const sides = (touched: readonly Ref[], side: 'before' | 'after'): unknown[] =>
       touched.map((ref) => ({ ...ref, resource: withoutObserved(byRef.get(refText(ref))?.[side] ?? null) }));
     const { operations } = this.#store;
-    return this.#store.journal(() =>
+    const deletesOnly = changes.every(({ change }) => change.action === 'delete');
+    return this.#store.begin({ resources: draft.touched.length, deletesOnly }, () =>
       changes.map(({ change, touched }) =>
         operations.begin({
           ...entryOf(change, startedAt),

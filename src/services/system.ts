@@ -98,10 +98,10 @@ export class SystemService {
 
   #storeObstacles(): string[] {
     try {
-      this.#deps.store.resources.count('namespace');
+      this.#deps.store.check();
       return [];
     } catch (error) {
-      return [`the store can’t be read: ${error instanceof Error ? error.message : String(error)}`];
+      return [error instanceof Error ? error.message : String(error)];
     }
   }
 }

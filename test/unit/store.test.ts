@@ -1,9 +1,21 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { StoreError } from '../../src/db/errors.ts';
 import { migrate, readMigrations } from '../../src/db/migrate.ts';
 import { openStore } from '../../src/db/open.ts';
 import { createStore } from '../../src/db/store.ts';
@@ -77,6 +89,12 @@ describe('migrations', () => {
       'a',
     ]);
     expect(existsSync(`${path}.before-002`)).toBe(true);
+    // At the next attempt the copy is of what is there then, whatever an attempt before has left.
+    writeFileSync(`${path}.before-002`, 'of long ago');
+    writeFileSync(`${path}.before-002.new`, 'half a copy');
+    expect(() => migrate(database, broken)).toThrow(/nonsense/);
+    expect(readFileSync(`${path}.before-002`, 'latin1')).toMatch(/^SQLite format 3/);
+    expect(existsSync(`${path}.before-002.new`)).toBe(false);
   });
 
   it('of a newer netnsd stop this one, with both versions named', () => {
@@ -121,6 +139,35 @@ describe('the store', () => {
     other.exec('CREATE TABLE theirs (x)');
     other.close();
     expect(() => openStore(path)).toThrow(/no store of netnsd/);
+  });
+
+  it('says of a page that turns out to be damaged what it is', () => {
+    const path = join(directory(), 'netnsd.db');
+    const fill = createStore(path);
+    // More than SQLite keeps in memory, so that it has to read from the file again.
+    fill.commit(() => {
+      for (let n = 0; n < 100; n++) {
+        const { intent, ...rest } = bridge(`br${n}`);
+        fill.resources.put({ ...rest, intent: { ...intent, labels: { long: 'x'.repeat(250_000) } } });
+      }
+    });
+    fill.close();
+    const store = createStore(path);
+    onTestFinished(() => store.close());
+    const file = openSync(path, 'r+');
+    writeSync(file, Buffer.alloc(statSync(path).size - 4096, 0xa5), 0, null, 4096);
+    closeSync(file);
+    const readAll = (): unknown =>
+      store.resources.list('bridge', { after: null, limit: 100, labels: [], references: [] });
+    expect(readAll).toThrow(StoreError);
+    expect(readAll).toThrow(/damaged/);
+  });
+
+  it('is not made where it can’t be made as a whole', () => {
+    const path = join(directory(), 'netnsd.db');
+    writeFileSync(`${path}-wal`, 'left');
+    expect(() => openStore(path)).toThrow(/is missing, and its .*-wal is there/);
+    expect(readdirSync(join(path, '..'))).toEqual(['netnsd.db-wal']);
   });
 
   it('lets nobody else in', () => {
