@@ -1,4 +1,5 @@
 import { asStoreError } from './errors.ts';
+import { createIdempotencyRepository, type IdempotencyRepository } from './idempotency.ts';
 import { openStore } from './open.ts';
 import { createOperationRepository, type OperationRepository } from './operations.ts';
 import { createResourceRepository, type ResourceRepository } from './resources.ts';
@@ -9,6 +10,7 @@ export interface Store {
   resources: ResourceRepository;
   operations: OperationRepository;
   sysctls: SysctlRepository;
+  idempotency: IdempotencyRepository;
   /** Writes all or nothing, on disk when it returns: what is acknowledged to a client is never lost. */
   commit: <T>(write: () => T) => T;
   /**
@@ -34,6 +36,7 @@ export function createStore(path: string): Store {
     resources: createResourceRepository(database),
     operations: createOperationRepository(database),
     sysctls: createSysctlRepository(database),
+    idempotency: createIdempotencyRepository(database),
     commit: (write) => writeWith('FULL', write),
     journal: (write) => writeWith('NORMAL', write),
     close: () => {
