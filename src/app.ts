@@ -25,6 +25,7 @@ import type { ListenAddress } from './schemas/listen.ts';
 import { putSchemas } from './schemas/put.ts';
 import { Engine } from './services/engine.ts';
 import { ForeignService } from './services/foreign.ts';
+import { Idempotency } from './services/idempotency.ts';
 import { InspectService } from './services/inspect.ts';
 import { OperationService } from './services/operations.ts';
 import { ResourceService } from './services/resources.ts';
@@ -37,6 +38,8 @@ export interface AppOptions {
   token: string;
   needsToken: boolean;
   log: Logger;
+  /** The time, in milliseconds since 1970; the machine's if left out. */
+  now?: () => number;
 }
 
 /** The whole of netnsd, ready to listen. */
@@ -65,7 +68,8 @@ const BODY_LIMIT = 256 * 1024;
  *
  * @throws StoreError
  */
-export async function buildApp({ version, stateDir, token, needsToken, log }: AppOptions): Promise<App> {
+export async function buildApp(options: AppOptions): Promise<App> {
+  const { version, stateDir, token, needsToken, log, now = Date.now } = options;
   const store = createStore(join(stateDir, 'netnsd.db'));
   const processes = createProcesses({ timeoutMs: TOOL_TIMEOUT_MS });
   const lookLimit = pLimit(LOOKS_AT_ONCE);
@@ -80,6 +84,7 @@ export async function buildApp({ version, stateDir, token, needsToken, log }: Ap
       lookLimit,
       validate: validatorOf(validation.check),
     }),
+    idempotency: new Idempotency({ store, log, now }),
     operations: new OperationService(store.operations),
     foreign: new ForeignService({ store, processes, lookLimit }),
     inspect: new InspectService({ processes, lookLimit }),

@@ -166,6 +166,8 @@ export class Engine {
         for (const { waiting, operation } of numbered)
           this.#journal.finish(operation, outcomeOf(waiting, results));
         results.write();
+        for (const { waiting, operation } of numbered)
+          waiting.change.onCommit?.(this.#done(waiting.change, operation, draft));
       });
     });
     if (applied.problem !== null && !isAlone) {
