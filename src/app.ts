@@ -29,6 +29,7 @@ import { putSchemas } from './schemas/put.ts';
 import { Engine } from './services/engine.ts';
 import { ForeignService } from './services/foreign.ts';
 import { checkHost } from './services/host.ts';
+import { Idempotency } from './services/idempotency.ts';
 import { InspectService } from './services/inspect.ts';
 import { OperationService } from './services/operations.ts';
 import { Reconciler, type ReconcileMode } from './services/reconcile.ts';
@@ -51,6 +52,8 @@ export interface AppOptions {
   changeTimeoutMs?: number;
   /** Whether it is opened only to remove everything: then what another store has left is no obstacle. */
   isTeardown?: boolean;
+  /** The time, in milliseconds since 1970; the machine's if left out. */
+  now?: () => number;
 }
 
 /** The whole of netnsd, ready to listen. */
@@ -119,6 +122,7 @@ interface Services {
   engine: Engine;
   reconciler: Reconciler;
   resources: ResourceService;
+  idempotency: Idempotency;
   operations: OperationService;
   foreign: ForeignService;
   inspect: InspectService;
@@ -126,7 +130,7 @@ interface Services {
 }
 
 async function createServices(store: Store, options: AppOptions): Promise<Services> {
-  const { version, log } = options;
+  const { version, log, now = Date.now } = options;
   const { changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
   const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
   const processes = createProcesses({ timeoutMs: changeTimeoutMs });
@@ -166,6 +170,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
       mend: async (ref) => reconciler.mend(ref),
       validate: validatorOf(validation.check),
     }),
+    idempotency: new Idempotency({ store, log, now }),
     operations: new OperationService(store.operations),
     foreign: new ForeignService({ store, processes, lookLimit }),
     inspect: new InspectService({ processes, lookLimit }),

@@ -82,7 +82,7 @@ interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'recon
 }
 
 function createCommand(version: string): Command {
-  return new Command('netnsd')
+  const command = new Command('netnsd')
     .description('An HTTP control plane for Linux network namespaces.')
     .version(version)
     .exitOverride()
@@ -122,7 +122,12 @@ function createCommand(version: string): Command {
         .env('NETNSD_AUTH')
         .choices(['token', 'none'])
         .default('token'),
-    )
+    );
+  return addReconcileOptions(command);
+}
+
+function addReconcileOptions(command: Command): Command {
+  return command
     .addOption(
       new Option(
         '--reconcile <mode>',

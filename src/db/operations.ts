@@ -78,6 +78,30 @@ type Row = Record<'request_id' | 'actor' | 'action' | 'state' | 'started_at', st
   };
 
 export function createOperationRepository(database: Database): OperationRepository {
+  return { ...createReads(database), ...createWrites(database) };
+}
+
+type Reads = 'get' | 'list' | 'open';
+
+function createReads(database: Database): Pick<OperationRepository, Reads> {
+  const select = database.prepare<[number], Row>('SELECT * FROM operation WHERE id = ?');
+  const selectOpen = database.prepare<[], Row>(
+    "SELECT * FROM operation WHERE state = 'running' OR undone = 0 ORDER BY id",
+  );
+  const selectNewest = database.prepare<[number, number], Row>(
+    'SELECT * FROM operation WHERE id < ? ORDER BY id DESC LIMIT ?',
+  );
+  return {
+    get: (id) => {
+      const row = select.get(id);
+      return row === undefined ? null : fromRow(row);
+    },
+    list: ({ before, limit }) => selectNewest.all(before ?? Number.MAX_SAFE_INTEGER, limit).map(fromRow),
+    open: () => selectOpen.all().map(fromRow),
+  };
+}
+
+function createWrites(database: Database): Omit<OperationRepository, Reads> {
   const insert = database.prepare(
     `INSERT INTO operation (request_id, actor, action, kind, name, state, undone, before, after, notes, commands, problem, processes, started_at, duration_ms)
      VALUES (@requestId, @actor, @action, @kind, @name, @state, @undone, @before, @after, @notes, @commands, @problem, @processes, @startedAt, @durationMs)`,
@@ -90,15 +114,9 @@ export function createOperationRepository(database: Database): OperationReposito
      WHERE id = @id`,
   );
   const remove = database.prepare('DELETE FROM operation WHERE id = ?');
-  const selectOpen = database.prepare<[], Row>(
-    "SELECT * FROM operation WHERE state = 'running' OR undone = 0 ORDER BY id",
-  );
   const setUndone = database.prepare('UPDATE operation SET undone = 1 WHERE id = ?');
   const updateNotes = database.prepare('UPDATE operation SET notes = ? WHERE id = ?');
   const select = database.prepare<[number], Row>('SELECT * FROM operation WHERE id = ?');
-  const selectNewest = database.prepare<[number, number], Row>(
-    'SELECT * FROM operation WHERE id < ? ORDER BY id DESC LIMIT ?',
-  );
   return {
     begin: (operation) => {
       const { lastInsertRowid } = insert.run({
@@ -118,16 +136,10 @@ export function createOperationRepository(database: Database): OperationReposito
       for (const id of ids) {
         const row = select.get(id);
         if (row === undefined) continue;
-        const { notes } = fromRow(row);
-        const more: OperationNotes = {
-          host: notes.host,
-          attempts: [...notes.attempts, ...attempts],
-          sysctls: [...notes.sysctls, ...sysctls],
-        };
+        const more = withMore(fromRow(row).notes, { attempts, sysctls });
         updateNotes.run(JSON.stringify(more), id);
       }
     },
-    open: () => selectOpen.all().map(fromRow),
     setUndone: (id) => {
       setUndone.run(id);
     },
@@ -145,12 +157,14 @@ export function createOperationRepository(database: Database): OperationReposito
     remove: (ids) => {
       for (const id of ids) remove.run(id);
     },
-    get: (id) => {
-      const row = select.get(id);
-      return row === undefined ? null : fromRow(row);
-    },
-    list: ({ before, limit }) => selectNewest.all(before ?? Number.MAX_SAFE_INTEGER, limit).map(fromRow),
   };
+}
+
+function withMore(
+  { host, attempts, sysctls }: OperationNotes,
+  more: Pick<OperationNotes, 'attempts' | 'sysctls'>,
+): OperationNotes {
+  return { host, attempts: [...attempts, ...more.attempts], sysctls: [...sysctls, ...more.sysctls] };
 }
 
 function fromRow(row: Row): OperationRecord {

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import { asStoreError } from './errors.ts';
 import { checkRoom, watchFiles, type ChangeSize } from './guard.ts';
+import { createIdempotencyRepository, type IdempotencyRepository } from './idempotency.ts';
 import { openStore } from './open.ts';
 import { createOperationRepository, type OperationRepository } from './operations.ts';
 import { createResourceRepository, type ResourceRepository } from './resources.ts';
@@ -11,6 +12,7 @@ export interface Store {
   resources: ResourceRepository;
   operations: OperationRepository;
   sysctls: SysctlRepository;
+  idempotency: IdempotencyRepository;
   /** Writes all or nothing, on disk when it returns: what is acknowledged to a client is never lost. */
   commit: <T>(write: () => T) => T;
   /**
@@ -45,6 +47,7 @@ export function createStore(path: string): Store {
     resources: translating(createResourceRepository(database), path),
     operations: translating(createOperationRepository(database), path),
     sysctls: translating(createSysctlRepository(database), path),
+    idempotency: translating(createIdempotencyRepository(database), path),
     commit: (write) => writeWith('FULL', write),
     journal: (write) => writeWith('NORMAL', write),
     begin,

@@ -1,16 +1,19 @@
 import type { ErrorObject } from 'ajv';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { KeptAnswer } from '../db/idempotency.ts';
 import { collectionOf } from '../schemas/common.ts';
 import { problemKinds, type ProblemDocument, type ProblemSlug } from '../schemas/problem.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import { ChangeRefused } from '../services/change.ts';
 import { Problem, problemOfCommand, problemOfStore } from '../services/problem.ts';
+import { sendAnswer } from './answers.ts';
 import { describeErrors, invalidRequest, type RequestPart } from './validation.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
 /** Seconds after which waiting may have helped. */
 const RETRY_AFTER: Partial<Record<ProblemSlug, number>> = {
+  'request-in-flight': 1,
   'firewall-busy': 5,
   timeout: 5,
   'shutting-down': 10,
@@ -33,20 +36,28 @@ export async function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  return sendAnswer(problemAnswer(thrown, request), reply);
+}
+
+/** What a request is answered with that ended in something thrown. */
+export function problemAnswer(thrown: unknown, request: FastifyRequest): KeptAnswer {
   const isRefusal = thrown instanceof ChangeRefused;
-  if (isRefusal && thrown.operation !== null)
-    void reply.header('operation', `/operations/${thrown.operation}`);
   const problem = asProblem(isRefusal ? thrown.problem : thrown, request);
   const { status } = problemKinds[problem.slug];
   if (status === 500) request.log.error({ err: thrown }, 'request failed');
   const retryAfter = RETRY_AFTER[problem.slug];
-  if (retryAfter !== undefined) void reply.header('retry-after', String(retryAfter));
-  // RFC 6750, section 3.
-  if (status === 401) void reply.header('www-authenticate', 'Bearer realm="netnsd"');
-  return reply
-    .code(status)
-    .type(PROBLEM_TYPE)
-    .send(JSON.stringify(documentOf(problem, request)));
+  const operation = isRefusal ? thrown.operation : null;
+  return {
+    status,
+    headers: {
+      'content-type': PROBLEM_TYPE,
+      ...(operation === null ? {} : { operation: `/operations/${operation}` }),
+      ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
+      // RFC 6750, section 3.
+      ...(status === 401 ? { 'www-authenticate': 'Bearer realm="netnsd"' } : {}),
+    },
+    body: JSON.stringify(documentOf(problem, request)),
+  };
 }
 
 export function documentOf(

@@ -12,6 +12,11 @@ export interface DescribedAnswer {
   headers?: Record<string, { type: 'string'; description: string }>;
 }
 
+/** Of the headers that are named, as OpenAPI describes them. */
+export function describedHeaders(names: readonly HeaderName[]): NonNullable<DescribedAnswer['headers']> {
+  return Object.fromEntries(names.map((name) => [name, headerDescriptions[name]]));
+}
+
 export function answer(
   schema: TSchema,
   description: string,
@@ -21,9 +26,7 @@ export function answer(
   return {
     description,
     content: { 'application/json': { schema, examples: { example: { value: example } } } },
-    ...(headers.length === 0
-      ? {}
-      : { headers: Object.fromEntries(headers.map((name) => [name, headerDescriptions[name]])) }),
+    ...(headers.length === 0 ? {} : { headers: describedHeaders(headers) }),
   };
 }
 
@@ -32,6 +35,10 @@ const headerDescriptions = {
   ETag: { type: 'string', description: 'the revision, for If-Match and If-None-Match' },
   Location: { type: 'string', description: 'the path of the new resource' },
   Operation: { type: 'string', description: 'the path of the journal entry of this change' },
+  'Idempotent-Replayed': {
+    type: 'string',
+    description: '`true` where this is the first answer again, and nothing was done; else left out',
+  },
 } as const;
 
 export type HeaderName = keyof typeof headerDescriptions;
@@ -41,7 +48,7 @@ export function emptyAnswer(description: string, headers: readonly HeaderName[] 
   return {
     type: 'null',
     description,
-    headers: Object.fromEntries(headers.map((name) => [name, headerDescriptions[name]])),
+    headers: describedHeaders(headers),
   };
 }
 
@@ -96,7 +103,8 @@ export const READ_PROBLEMS = [
   'timeout',
 ] as const satisfies readonly ProblemSlug[];
 
-function exampleOf(slug: ProblemSlug): object {
+/** A problem, by example; with a detail of its own if one is given. */
+export function exampleOf(slug: ProblemSlug, own: object = {}): object {
   const { title, status } = problemKinds[slug];
   return {
     type: `/problems/${slug}`,
@@ -106,6 +114,7 @@ function exampleOf(slug: ProblemSlug): object {
     instance: '/links/veth00',
     requestId: '0192b3c4-5d6e-7f80-9a1b-2c3d4e5f6071',
     ...extras[slug],
+    ...own,
   };
 }
 
@@ -117,6 +126,8 @@ const details: Partial<Record<ProblemSlug, string>> = {
   'foreign-object':
     'the kernel has something of that name which netnsd has not made; it was left alone: `ip link add name veth00 …` said: RTNETLINK answers: File exists',
   'in-use': 'bridge/br00 is named by link/veth00; delete these first, or all at once with ?cascade=true',
+  'request-in-flight':
+    'the first request with the Idempotency-Key "6f1c" is not answered yet; send it again in a second',
   'revision-mismatch': 'link/veth00 is at revision "4", not "3"; read it again and decide again',
   unprocessable: '/peer/namespace names the namespace "blue", which is not recorded; create it first',
 };

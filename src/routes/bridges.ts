@@ -2,15 +2,15 @@ import type { FastifyInstance } from 'fastify';
 import { Bridge, BridgeCreate, BridgePut, ForeignBridge, bridgePatch } from '../schemas/bridge.ts';
 import { HOST, ResourceName } from '../schemas/common.ts';
 import type { ForeignService } from '../services/foreign.ts';
-import type { ResourceService } from '../services/resources.ts';
+import type { CollectionServices } from './collection-kind.ts';
 import { registerCollection } from './collection.ts';
 import { bridgeExamples } from './examples.ts';
 
 export function bridgeRoutes(
   app: FastifyInstance,
-  { resources, foreign }: { resources: ResourceService; foreign: ForeignService },
+  { foreign, ...services }: CollectionServices & { foreign: ForeignService },
 ): void {
-  registerCollection(app, resources, {
+  registerCollection(app, services, {
     kind: 'bridge',
     tag: 'bridges',
     noun: 'a bridge',

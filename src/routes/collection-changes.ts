@@ -3,14 +3,24 @@ import { Type, type Static } from 'typebox';
 import { collectionOf, type Kind } from '../schemas/common.ts';
 import { ref, strictObject } from '../schemas/object.ts';
 import { DryRunAnswer } from '../schemas/operation.ts';
+import type { KeptAnswer } from '../db/idempotency.ts';
+import { sendAnswer } from '../plugins/answers.ts';
 import type { Change } from '../services/change.ts';
 import type { SpecOf } from '../services/kind.ts';
 import { invalidField } from '../services/problem.ts';
-import { etagOf, type ChangeAnswer, type ResourceService } from '../services/resources.ts';
+import { etagOf } from '../services/conditions.ts';
+import type { ChangeAnswer, ResourceService } from '../services/resources.ts';
 import { CHANGE_PROBLEMS, answer, emptyAnswer, problemAnswers, type DescribedAnswer } from './answers.ts';
-import { nameParams, titleOf, type Collection, type NameParams } from './collection-kind.ts';
+import {
+  nameParams,
+  titleOf,
+  type Collection,
+  type CollectionServices,
+  type NameParams,
+} from './collection-kind.ts';
 import { ChangeHeaders, callerOf, conditionsOf } from './conditions.ts';
 import { dryRunExample } from './examples.ts';
+import { KEY_DESCRIPTION, answerOnce, keyHeader, keyedProblemAnswers } from './idempotency.ts';
 
 const DRY_RUN = Type.Optional(
   Type.Boolean({
@@ -24,13 +34,15 @@ const DeleteQuery = strictObject({
   cascade: Type.Optional(Type.Boolean({ default: false, description: 'delete what refers to it as well' })),
 });
 
+const CreateHeaders = Type.Object({ ...ChangeHeaders.properties, ...keyHeader });
+
 /** Registers the routes that change. */
 export function registerChanges<K extends Kind>(
   app: FastifyInstance,
-  resources: ResourceService,
+  { resources, idempotency }: CollectionServices,
   collection: Collection<K>,
 ): void {
-  registerPost(app, resources, collection);
+  registerPost(app, { resources, idempotency }, collection);
   registerPut(app, resources, collection);
   registerPatch(app, resources, collection);
   registerDelete(app, resources, collection);
@@ -41,7 +53,7 @@ const dryRunAnswer = answer(ref(DryRunAnswer), 'with `dryRun`: what would be don
 function changed<K extends Kind>(
   { schemas, examples }: Collection<K>,
   description: string,
-  ...more: 'Location'[]
+  ...more: ('Location' | 'Idempotent-Replayed')[]
 ): DescribedAnswer {
   return answer(ref(schemas.resource), description, examples.resource, ['ETag', 'Operation', ...more]);
 }
@@ -65,32 +77,41 @@ function changedOrDry<K extends Kind>(collection: Collection<K>, description: st
 
 function registerPost<K extends Kind>(
   app: FastifyInstance,
-  resources: ResourceService,
+  { resources, idempotency }: CollectionServices,
   collection: Collection<K>,
 ): void {
   const { kind, noun, schemas, examples } = collection;
-  app.post<{ Body: unknown; Querystring: Static<typeof ChangeQuery>; Headers: Static<typeof ChangeHeaders> }>(
+  app.post<{ Body: unknown; Querystring: Static<typeof ChangeQuery>; Headers: Static<typeof CreateHeaders> }>(
     `/${collectionOf[kind]}`,
     {
       schema: {
         tags: [collection.tag],
-        headers: ChangeHeaders,
+        headers: CreateHeaders,
         operationId: `create${titleOf(kind)}`,
         summary: `Create ${noun}`,
+        description: KEY_DESCRIPTION,
         querystring: ChangeQuery,
         body: ref(schemas.create),
         'x-body-example': examples.create,
         response: {
           200: dryRunAnswer,
-          201: changed(collection, 'created: it is in the kernel and on disk', 'Location'),
-          ...problemAnswers(...CHANGE_PROBLEMS, 'name-conflict'),
+          201: changed(
+            collection,
+            'created: it is in the kernel and on disk',
+            'Location',
+            'Idempotent-Replayed',
+          ),
+          ...keyedProblemAnswers(...CHANGE_PROBLEMS, 'name-conflict'),
         },
       },
     },
     async (request, reply) => {
       const { body, query, headers } = request;
       const change = resources.creation(kind, asSpec<K>(body), conditionsOf(headers), callerOf(request));
-      return makeChange(resources, change, query.dryRun, reply);
+      if (query.dryRun === true) return makeChange(resources, change, true, reply);
+      return answerOnce(idempotency, request, reply, async (keep) =>
+        answerTo(await resources.make(change, (done) => keep?.(answerTo(done, change))), change),
+      );
     },
   );
 }
@@ -229,22 +250,23 @@ async function makeChange(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   if (dryRun === true) return reply.code(200).send(resources.dryRun(change));
-  return sendChange(await resources.make(change), change, reply);
+  return sendAnswer(answerTo(await resources.make(change), change), reply);
 }
 
-function sendChange(
-  { operation, existed, body }: ChangeAnswer,
-  { action, kind, name }: Change,
-  reply: FastifyReply,
-): FastifyReply {
-  if (operation !== null) void reply.header('operation', `/operations/${operation}`);
-  if (action === 'delete' || body === null) return reply.code(204).send();
-  void reply.header('etag', etagOf(body.revision));
-  if (existed) return reply.code(200).send(body);
-  return reply
-    .code(201)
-    .header('location', `/${collectionOf[kind]}/${encodeURIComponent(name)}`)
-    .send(body);
+function answerTo({ operation, existed, body }: ChangeAnswer, { action, kind, name }: Change): KeptAnswer {
+  const journalled = operation === null ? {} : { operation: `/operations/${operation}` };
+  if (action === 'delete' || body === null) return { status: 204, headers: journalled, body: null };
+  const location = `/${collectionOf[kind]}/${encodeURIComponent(name)}`;
+  return {
+    status: existed ? 200 : 201,
+    headers: {
+      ...journalled,
+      etag: etagOf(body.revision),
+      'content-type': 'application/json; charset=utf-8',
+      ...(existed ? {} : { location }),
+    },
+    body: JSON.stringify(body),
+  };
 }
 
 /** The body of a request, whose schema Fastify has checked: it is that of the kind. */

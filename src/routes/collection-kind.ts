@@ -1,6 +1,14 @@
 import type { TSchema } from 'typebox';
 import type { Kind } from '../schemas/common.ts';
 import { strictObject } from '../schemas/object.ts';
+import type { Idempotency } from '../services/idempotency.ts';
+import type { ResourceService } from '../services/resources.ts';
+
+/** What the routes of a collection call. */
+export interface CollectionServices {
+  resources: ResourceService;
+  idempotency: Idempotency;
+}
 
 /** What the routes of one collection need to know of its kind. */
 export interface Collection<K extends Kind> {

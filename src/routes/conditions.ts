@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox';
 import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../services/change.ts';
-import type { Conditions } from '../services/resources.ts';
+import type { Conditions } from '../services/conditions.ts';
 
 /** RFC 9110, section 8.8.3: an entity tag, or a list of them. */
 const ENTITY_TAG = '(?:W/)?"[\\x21\\x23-\\x7e]*"';

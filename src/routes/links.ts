@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { ResourceName } from '../schemas/common.ts';
 import { Link, LinkCreate, LinkPut, linkPatch } from '../schemas/link.ts';
-import type { ResourceService } from '../services/resources.ts';
+import type { CollectionServices } from './collection-kind.ts';
 import { registerCollection } from './collection.ts';
 import { linkExamples } from './examples.ts';
 
-export function linkRoutes(app: FastifyInstance, { resources }: { resources: ResourceService }): void {
-  registerCollection(app, resources, {
+export function linkRoutes(app: FastifyInstance, services: CollectionServices): void {
+  registerCollection(app, services, {
     kind: 'link',
     tag: 'links',
     noun: 'a link',

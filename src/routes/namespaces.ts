@@ -8,15 +8,15 @@ import {
   namespacePatch,
 } from '../schemas/namespace.ts';
 import type { ForeignService } from '../services/foreign.ts';
-import type { ResourceService } from '../services/resources.ts';
+import type { CollectionServices } from './collection-kind.ts';
 import { registerCollection } from './collection.ts';
 import { namespaceExamples } from './examples.ts';
 
 export function namespaceRoutes(
   app: FastifyInstance,
-  { resources, foreign }: { resources: ResourceService; foreign: ForeignService },
+  { foreign, ...services }: CollectionServices & { foreign: ForeignService },
 ): void {
-  registerCollection(app, resources, {
+  registerCollection(app, services, {
     kind: 'namespace',
     tag: 'namespaces',
     noun: 'a namespace',

@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { ResourceName } from '../schemas/common.ts';
 import { Nat, NatCreate, NatPut, natPatch } from '../schemas/nat.ts';
-import type { ResourceService } from '../services/resources.ts';
+import type { CollectionServices } from './collection-kind.ts';
 import { registerCollection } from './collection.ts';
 import { natExamples } from './examples.ts';
 
-export function natRoutes(app: FastifyInstance, { resources }: { resources: ResourceService }): void {
-  registerCollection(app, resources, {
+export function natRoutes(app: FastifyInstance, services: CollectionServices): void {
+  registerCollection(app, services, {
     kind: 'nat',
     tag: 'nat',
     noun: 'an address translation',

@@ -5,18 +5,23 @@ import { Drift } from '../schemas/drift.ts';
 import { ref, strictObject } from '../schemas/object.ts';
 import { Operation } from '../schemas/operation.ts';
 import type { Sweep } from '../services/drift.ts';
+import type { Idempotency } from '../services/idempotency.ts';
 import type { OperationService } from '../services/operations.ts';
 import { Problem } from '../services/problem.ts';
 import type { Reconciler } from '../services/reconcile.ts';
 import { READ_PROBLEMS, answer, problemAnswers } from './answers.ts';
 import { callerOf } from './conditions.ts';
 import { driftExample, reconcileExample } from './examples.ts';
+import { KEY_DESCRIPTION, answerOnce, keyHeader, keyedProblemAnswers } from './idempotency.ts';
+
+interface ReconcileServices {
+  reconciler: Reconciler;
+  operations: OperationService;
+  idempotency: Idempotency;
+}
 
 /** Where the kernel differs from what was asked, and having it mended. */
-export function reconcileRoutes(
-  app: FastifyInstance,
-  services: { reconciler: Reconciler; operations: OperationService },
-): void {
+export function reconcileRoutes(app: FastifyInstance, services: ReconcileServices): void {
   registerDrift(app, services.reconciler);
   registerReconcile(app, services);
 }
@@ -54,7 +59,7 @@ function publicDrift({ drifted, unrecorded, resources, startedAt, durationMs, pr
 
 function registerReconcile(
   app: FastifyInstance,
-  { reconciler, operations }: { reconciler: Reconciler; operations: OperationService },
+  { reconciler, operations, idempotency }: ReconcileServices,
 ): void {
   app.post<{ Querystring: { wait?: boolean } }>(
     '/reconcile',
@@ -62,9 +67,9 @@ function registerReconcile(
       schema: {
         operationId: 'reconcile',
         summary: 'Have everything that differs from what was asked for mended',
-        description:
-          'Looks at everything at once and mends what has drifted, in any mode of --reconcile, without waiting for the next attempt on what has failed. The operation says what became of it.',
+        description: `Looks at everything at once and mends what has drifted, in any mode of --reconcile, without waiting for the next attempt on what has failed. The operation says what became of it. ${KEY_DESCRIPTION}`,
         tags: ['operations'],
+        headers: Type.Object(keyHeader),
         querystring: strictObject({
           wait: Type.Optional(
             Type.Boolean({ default: false, description: 'answer when it is done, with the operation' }),
@@ -81,23 +86,21 @@ function registerReconcile(
             },
             ['Location', 'Operation'],
           ),
-          ...problemAnswers('invalid-request', 'store-unavailable', 'limit-reached', 'shutting-down'),
+          ...keyedProblemAnswers('invalid-request', 'store-unavailable', 'limit-reached', 'shutting-down'),
         },
       },
     },
-    async (request, reply) => {
-      const { operation, done } = reconciler.reconcile(callerOf(request));
-      if (operation === null)
-        throw new Problem('store-unavailable', 'the journal can’t be written; see the log of netnsd');
-      void reply.header('operation', `/operations/${operation}`);
-      if (request.query.wait === true) {
-        await done;
-        return reply.code(200).send(operations.get(String(operation)));
-      }
-      return reply
-        .code(202)
-        .header('location', `/operations/${operation}`)
-        .send(operations.get(String(operation)));
-    },
+    async (request, reply) =>
+      answerOnce(idempotency, request, reply, async () => {
+        const { operation, done } = reconciler.reconcile(callerOf(request));
+        if (operation === null)
+          throw new Problem('store-unavailable', 'the journal can’t be written; see the log of netnsd');
+        const path = `/operations/${operation}`;
+        if (request.query.wait === true) await done;
+        const body = JSON.stringify(operations.get(String(operation)));
+        return request.query.wait === true
+          ? { status: 200, headers: { operation: path }, body }
+          : { status: 202, headers: { operation: path, location: path }, body };
+      }),
   );
 }

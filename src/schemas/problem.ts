@@ -58,6 +58,12 @@ export const problemKinds = {
     explanation:
       '`references` names the resources that refer to it. Delete or change those first, or add `?cascade=true` to a DELETE to delete them too.',
   },
+  'request-in-flight': {
+    status: 409,
+    title: 'The first request with this key is not answered yet',
+    explanation:
+      'A request with the same `Idempotency-Key` is being answered. Send it again after `Retry-After` seconds to get its answer.',
+  },
   'revision-mismatch': {
     status: 412,
     title: 'It has changed since you read it',
@@ -79,7 +85,7 @@ export const problemKinds = {
     status: 422,
     title: 'It can’t be',
     explanation:
-      'The request is well formed, but what it asks for can’t be: it names a namespace or bridge that is not there, an address or interface that another resource has, a gateway that is not reachable. `detail` says which.',
+      'The request is well formed, but what it asks for can’t be: it names a namespace or bridge that is not there, an address or interface that another resource has, a gateway that is not reachable. Or its `Idempotency-Key` came with another request before. `detail` says which.',
   },
   'kernel-error': {
     status: 500,

@@ -17,6 +17,8 @@ export interface Change {
   caller: Caller;
   /** Lays the change over the draft, or throws a problem. */
   prepare: (draft: Draft) => void;
+  /** Called within the transaction that acknowledges the change, each time that is tried. */
+  onCommit?: (done: Done) => void;
 }
 
 /** What became of a change. Each has an entry in the journal, by its number. */

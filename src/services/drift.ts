@@ -8,6 +8,7 @@ import type { KernelState } from '../kernel/state.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
 import { Draft } from './draft.ts';
 import { kindOf, tiesOf } from './kinds.ts';
+import { millisecondsSince } from './outcome.ts';
 import { allRefs, compileScope, scopeOf, sysctlsBeforeOf } from './scope.ts';
 import { unrecordedIn, type Unrecorded } from './unrecorded.ts';
 
@@ -52,7 +53,7 @@ export async function sweep(store: Store, processes: Processes): Promise<Sweep> 
   });
   return {
     startedAt,
-    durationMs: Math.round((performance.now() - start) * 1000) / 1000,
+    durationMs: millisecondsSince(start),
     processes: counted.started(),
     resources: judged.length,
     drifted: judged.filter(({ differences, obstacle }) => differences.length > 0 || obstacle !== null),

@@ -7,6 +7,7 @@ import { apply, type Applied } from './apply.ts';
 import { ChangeRefused, type Change, type Done, type DryRun } from './change.ts';
 import { Draft, type Touched } from './draft.ts';
 import { Journal, describeProblem } from './journal.ts';
+import { millisecondsSince, untried } from './outcome.ts';
 import { tiesOf } from './kinds.ts';
 import { attemptsOf, identify } from './identities.ts';
 import { commandsOf, planChange, type PlannedChange } from './planned.ts';
@@ -240,6 +241,8 @@ export class Engine {
         for (const { waiting, operation } of numbered)
           this.#journal.finish(operation, outcomeOf(waiting, results));
         results.write();
+        for (const { waiting, operation } of numbered)
+          waiting.change.onCommit?.(this.#done(waiting.change, operation, draft));
       });
     });
     this.#deps.onSettled?.({ touched: draft.touched.map(({ ref }) => ref), isUndone: applied.undone });
@@ -282,23 +285,7 @@ function describe({ ref: { kind, name }, before, after }: Touched): DryRun['chan
   return [{ action, kind, name }];
 }
 
-function untried(state: 'refused' | 'unchanged', problem: unknown, enteredAt: number): OperationOutcome {
-  return {
-    state,
-    undone: true,
-    commands: [],
-    problem: describeProblem(problem),
-    processes: 0,
-    durationMs: millisecondsSince(enteredAt),
-  };
-}
-
 /** The lane takes nothing any more. */
 export class LaneClosed extends Error {
   override readonly name = 'LaneClosed';
-}
-
-/** To the microsecond. */
-function millisecondsSince(start: number): number {
-  return Math.round((performance.now() - start) * 1000) / 1000;
 }

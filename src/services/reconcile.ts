@@ -8,6 +8,7 @@ import type { Caller } from './change.ts';
 import { sweep, type Sweep } from './drift.ts';
 import { LaneClosed, type Engine, type Settled } from './engine.ts';
 import { Journal } from './journal.ts';
+import { millisecondsSince } from './outcome.ts';
 import { Pacing } from './pacing.ts';
 import { recover } from './recovery.ts';
 import { Repairer, type Repaired } from './repair.ts';
@@ -118,11 +119,12 @@ export class Reconciler {
   reconcile(caller: Caller): { operation: number | null; done: Promise<void> } {
     const entry = { action: 'reconcile', kind: null, name: null, caller } as const;
     const operation = this.#journal.beginRepair(entry, [], { attempts: [], sysctls: [] });
-    const done = this.#reconcile().then((outcome) => {
+    const finish = async (): Promise<void> => {
+      const outcome = await this.#reconcile();
       if (operation !== null) this.#journal.fail(operation, outcome);
       this.#journal.log(entry, operation, outcome);
-    });
-    return { operation, done };
+    };
+    return { operation, done: finish() };
   }
 
   /** For /system: what was last found, and whether everything was put in order once. */
@@ -143,7 +145,7 @@ export class Reconciler {
       commands: done.commands ?? [],
       problem,
       processes: done.processes ?? 0,
-      durationMs: performance.now() - start,
+      durationMs: millisecondsSince(start),
     });
     try {
       if (this.#needsRecovery) await this.#deps.engine.inTurn(async () => this.recover());
@@ -228,7 +230,8 @@ export class Reconciler {
     for (const ref of allRefs(store)) {
       const key = refText(ref);
       if (drifted.has(key) || !this.#pacing.isQuiet(key)) continue;
-      if (store.resources.get(ref.kind, ref.name)?.failure != null)
+      const stored = store.resources.get(ref.kind, ref.name);
+      if (stored !== null && stored.failure !== null)
         store.journal(() => store.resources.putFailure(ref, null));
     }
   }

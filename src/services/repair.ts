@@ -6,6 +6,7 @@ import type { Step } from '../kernel/step.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import type { Engine } from './engine.ts';
 import { Journal, describeProblem } from './journal.ts';
+import { millisecondsSince } from './outcome.ts';
 import type { Pacing } from './pacing.ts';
 import { Problem, problemOfCommand } from './problem.ts';
 import { settle, type Settled } from './settle.ts';
@@ -115,7 +116,7 @@ export class Repairer {
         commands: ran.map(({ command }) => command),
         problem: failure === null ? null : describeProblem(problemOfCommand(failure)),
         processes: processes.started(),
-        durationMs: performance.now() - start,
+        durationMs: millisecondsSince(start),
       };
       total.commands.push(...outcome.commands);
       if (operation !== null) this.#journal.fail(operation, outcome);

@@ -9,6 +9,7 @@ import { HOST, refText, type Difference, type Kind, type Ref } from '../schemas/
 import type { ObservedOf } from '../schemas/resource.ts';
 import { Draft } from './draft.ts';
 import type { Caller, Change, Done, DryRun } from './change.ts';
+import { checkConditions, type Conditions } from './conditions.ts';
 import type { Engine } from './engine.ts';
 import { interfaceTie } from './interface.ts';
 import type { SpecOf } from './kind.ts';
@@ -16,14 +17,6 @@ import { kindOf, tiesOf } from './kinds.ts';
 import { mergePatch } from './merge-patch.ts';
 import { Problem, problemOfCommand } from './problem.ts';
 import type { Repaired } from './repair.ts';
-
-/** What a client may demand of a change, by header or query. */
-export interface Conditions {
-  /** Entity tags of If-Match; null if the header is not there, `*` for any. */
-  ifMatch: readonly string[] | '*' | null;
-  /** If-None-Match: `*`. */
-  mustBeNew: boolean;
-}
 
 /** A resource as a client sees it: intent, revision, times, status. */
 export type PublicResource = Record<string, unknown> & { revision: number };
@@ -179,13 +172,19 @@ export class ResourceService {
     };
   }
 
-  /** Makes a change; throws `ChangeRefused` if it was not made. */
-  async make(change: Change): Promise<ChangeAnswer> {
-    const done = await this.#deps.engine.submit(change);
-    if (done.resource === null) return { ...done, body: null };
+  /**
+   * Makes a change; throws `ChangeRefused` if it was not made.
+   *
+   * @param onCommit given the answer within the transaction that acknowledges the change
+   */
+  async make(change: Change, onCommit?: (answer: ChangeAnswer) => void): Promise<ChangeAnswer> {
+    const done = await this.#deps.engine.submit({
+      ...change,
+      onCommit: (committed) => onCommit?.(this.#answerTo(committed)),
+    });
     // What the change itself read is in the store; what did not change is looked at.
-    const resource = done.changed ? done.resource : await this.#asRecorded(done.resource);
-    return { ...done, body: this.#present(resource) };
+    if (done.changed || done.resource === null) return this.#answerTo(done);
+    return { ...done, body: this.#present(await this.#asRecorded(done.resource)) };
   }
 
   /** Success means that the kernel has it: what was asked for again and has drifted is mended first. */
@@ -204,6 +203,10 @@ export class ResourceService {
     if (stored.observed === null) return [];
     const draft = new Draft(this.#deps.store.resources, tiesOf);
     return kindOf(stored.kind).differences(stored, stored.observed, draft);
+  }
+
+  #answerTo(done: Done): ChangeAnswer {
+    return { ...done, body: done.resource === null ? null : this.#present(done.resource) };
   }
 
   async #look<K extends Kind>({ kind, intent }: Stored<K>): Promise<ObservedOf<K>> {
@@ -260,32 +263,6 @@ function layOver<K extends Kind>(draft: Draft, kind: K, spec: SpecOf<K>, before:
     createdAt: before?.createdAt ?? now,
     updatedAt: now,
   });
-}
-
-/** For what is there, or may be made: what is not found is not found, whatever the conditions (RFC 9110, section 13.2.1). */
-function checkConditions({ ifMatch, mustBeNew }: Conditions, before: Stored | null, ref: Ref): void {
-  if (mustBeNew && before !== null)
-    throw new Problem(
-      'revision-mismatch',
-      `${refText(ref)} is there already, and If-None-Match: * asks that it is not`,
-    );
-  if (ifMatch === null) return;
-  if (before === null)
-    throw new Problem(
-      'revision-mismatch',
-      `${refText(ref)} is not there, and If-Match asks for a revision of it`,
-    );
-  const current = etagOf(before.revision);
-  if (ifMatch !== '*' && !ifMatch.includes(current))
-    throw new Problem(
-      'revision-mismatch',
-      `${refText(ref)} is at revision ${current}, not ${ifMatch.join(', ')}; read it again and decide again`,
-    );
-}
-
-/** The entity tag of a revision (RFC 9110, section 8.8.3). */
-export function etagOf(revision: number): string {
-  return `"${revision}"`;
 }
 
 /** Those that name it, and the rules that name its interfaces. */

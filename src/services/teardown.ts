@@ -9,7 +9,8 @@ import { plan } from '../plan/plan.ts';
 import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
 import { hostSnapshot, markedDevices } from './host.ts';
 import { interfaceTie } from './interface.ts';
-import type { Conditions, ResourceService } from './resources.ts';
+import type { Conditions } from './conditions.ts';
+import type { ResourceService } from './resources.ts';
 import { allRefs, compileScope, scopeOf, sysctlsBeforeOf } from './scope.ts';
 
 /** What was removed, and what could not be, for a person to read. */

@@ -49,7 +49,7 @@ async function runTyped(blocks: readonly string[]): Promise<{ printed: string; l
   return { printed, left };
 }
 
-const MADE = /veth|br00|NETNSD|blue|red|40265/;
+const MADE = /veth|br00|NETNSD|blue|red|green|40265/;
 
 test('the walkthrough of README.md works as it is written there', { timeout: TIMEOUT_MS }, async () => {
   const { printed, left } = await runTyped(await commandsOf('README.md'));
@@ -65,6 +65,7 @@ test('the commands of docs/api.md work as they are written there', { timeout: TI
   const { printed, left } = await runTyped([start, ...(await commandsOf('docs/api.md'))]);
 
   expect(printed).toContain('"commands":["ip -n red link set dev eth0 down"');
+  expect(printed).toMatch(/^idempotent-replayed: true/m);
   expect(left).toContain('uplink0');
   expect(left).not.toMatch(MADE);
 });

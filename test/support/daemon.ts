@@ -27,6 +27,8 @@ export interface DaemonOptions {
   /** Where the store is; a new directory that goes with the test if left out. */
   stateDir?: string;
   needsToken?: boolean;
+  /** The time that it goes by, in milliseconds since 1970. */
+  now?: () => number;
   /** Whether what the test leaves recorded is deleted when it is over. */
   cleansUp?: boolean;
 }
@@ -68,11 +70,12 @@ interface OpenDaemon extends Daemon {
 async function openDaemon({
   stateDir,
   needsToken = true,
+  now = Date.now,
 }: Omit<DaemonOptions, 'cleansUp'>): Promise<OpenDaemon> {
   const directory = stateDir ?? mkdtempSync(join(tmpdir(), 'netnsd-test-'));
   const token = readToken(directory);
   const log = pino({ level: process.env['NETNSD_TEST_LOG'] ?? 'silent' });
-  const app = await buildApp({ version: '0.0.0-test', stateDir: directory, token, needsToken, log });
+  const app = await buildApp({ version: '0.0.0-test', stateDir: directory, token, needsToken, log, now });
   const socketPath = join(directory, 'netnsd.sock');
   await app.listen({ transport: 'unix', path: socketPath });
   const tcp = await app.listen({ transport: 'tcp', host: '127.0.0.1', port: 0 });

@@ -65,6 +65,7 @@ const header = fc.tuple(
     'x-http-method-override',
     'x-forwarded-for',
     'cookie',
+    'idempotency-key',
     'te',
     'x-y',
   ),

@@ -35,7 +35,7 @@ describe.each(problemSlugs)('the problem %s', (slug) => {
 });
 
 describe('Retry-After', () => {
-  test.each(['firewall-busy', 'timeout', 'shutting-down'] as const)(
+  test.each(['request-in-flight', 'firewall-busy', 'timeout', 'shutting-down'] as const)(
     'says in how many seconds waiting may have helped: %s',
     async (slug) => {
       const { headers } = await answerTo(new Problem(slug, ''));

@@ -18,6 +18,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { StoreError } from '../../src/db/errors.ts';
 import { migrate, readMigrations } from '../../src/db/migrate.ts';
 import { openStore } from '../../src/db/open.ts';
+import { createIdempotencyRepository, type IdempotencyRecord } from '../../src/db/idempotency.ts';
 import { createStore } from '../../src/db/store.ts';
 import type { Stored } from '../../src/db/resources.ts';
 
@@ -203,5 +204,58 @@ describe('the store', () => {
       }),
     ).toThrow(/UNIQUE/);
     expect(store.resources.get('bridge', 'br1')).toBeNull();
+  });
+});
+
+describe('answers that are kept', () => {
+  const record = (key: string, keptAtMs: number): IdempotencyRecord => ({
+    key,
+    fingerprint: `of ${key}`,
+    answer: { status: 201, headers: { etag: '"1"' }, body: '{"a":1}' },
+    keptAtMs,
+  });
+
+  it('are given back as they were, until they expire, and then go', () => {
+    const database = openStore(join(directory(), 'netnsd.db'));
+    onTestFinished(() => void database.close());
+    const answers = createIdempotencyRepository(database);
+    answers.put(record('a', 1000), 0);
+    answers.put({ ...record('b', 1001), answer: { status: 204, headers: {}, body: null } }, 0);
+    expect(answers.get('a', 999)).toEqual(record('a', 1000));
+    expect(answers.get('b', 999)?.answer).toEqual({ status: 204, headers: {}, body: null });
+    expect([answers.get('a', 1000), answers.get('c', 0)]).toEqual([null, null]);
+    answers.put(record('c', 2000), 1000);
+    expect(answers.get('a', 0)).toBeNull();
+    expect(answers.get('b', 0)).not.toBeNull();
+  });
+
+  it('give way to a newer one of the same key', () => {
+    const database = openStore(join(directory(), 'netnsd.db'));
+    onTestFinished(() => void database.close());
+    const answers = createIdempotencyRepository(database);
+    answers.put(record('a', 3000), 0);
+    answers.put({ ...record('a', 2000), fingerprint: 'of another' }, 0);
+    expect(answers.get('a', 0)?.fingerprint).toBe('of another');
+  });
+
+  it('are no more than so many: the oldest go first', () => {
+    const database = openStore(join(directory(), 'netnsd.db'));
+    onTestFinished(() => void database.close());
+    const answers = createIdempotencyRepository(database, 3);
+    const keys = ['a', 'b', 'c', 'd', 'e'];
+    for (const [at, key] of keys.entries()) answers.put(record(key, at + 1), 0);
+    expect(keys.filter((key) => answers.get(key, 0) !== null)).toEqual(['c', 'd', 'e']);
+  });
+
+  it('are not there if the transaction that they are written in fails', () => {
+    const store = createStore(join(directory(), 'netnsd.db'));
+    onTestFinished(() => store.close());
+    expect(() =>
+      store.commit(() => {
+        store.idempotency.put(record('a', 1000), 0);
+        throw new Error('the disk is full');
+      }),
+    ).toThrow('the disk is full');
+    expect(store.idempotency.get('a', 0)).toBeNull();
   });
 });

@@ -1,0 +1,23 @@
+import type { OperationOutcome } from '../db/operations.ts';
+import { describeProblem } from './journal.ts';
+
+/** How a change ended that was not even tried. */
+export function untried(
+  state: 'refused' | 'unchanged',
+  problem: unknown,
+  enteredAt: number,
+): OperationOutcome {
+  return {
+    state,
+    undone: true,
+    commands: [],
+    problem: describeProblem(problem),
+    processes: 0,
+    durationMs: millisecondsSince(enteredAt),
+  };
+}
+
+/** Since a time of `performance.now()`, to the microsecond. */
+export function millisecondsSince(start: number): number {
+  return Math.round((performance.now() - start) * 1000) / 1000;
+}

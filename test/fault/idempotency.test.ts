@@ -1,0 +1,183 @@
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { describe, expect, test } from 'vitest';
+import { run } from '../support/shell.ts';
+import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
+import { putInFront } from '../support/wrapper.ts';
+
+const KEY = 'the key of this change';
+const BODY = { name: 'br00', addresses: ['10.1.1.3/24'] };
+
+/** Asks for the bridge; null if the connection was cut before there was an answer. */
+async function create({ socketPath }: Server, key = KEY) {
+  const request = httpRequest({
+    socketPath,
+    method: 'POST',
+    path: '/bridges',
+    headers: { host: 'localhost', 'content-type': 'application/json', 'idempotency-key': key },
+  });
+  request.end(JSON.stringify(BODY));
+  try {
+    const [response] = await once(request, 'response');
+    const { 'idempotent-replayed': replayed, operation, location, etag } = response.headers;
+    const body = JSON.parse(await text(response)) as Record<string, unknown>;
+    return { status: response.statusCode as number, replayed, body, headers: { operation, location, etag } };
+  } catch {
+    // The process at the other end was killed, which is what the test is about.
+    return null;
+  }
+}
+
+/**
+ * Has something befall netnsd as it enters the next sync: SQLite has written the commit then, and nobody is answered
+ * yet. Gives what ends it.
+ */
+async function atNextSync(pid: number, injection: 'signal=KILL' | 'error=EIO'): Promise<() => Promise<void>> {
+  const calls = 'fsync,fdatasync';
+  const strace = execa(
+    'strace',
+    ['-f', '-p', String(pid), '-e', `trace=${calls}`, '-e', `inject=${calls}:${injection}:when=1`],
+    { reject: false, buffer: { stderr: false } },
+  );
+  // It says so once it is attached.
+  await once(strace.stderr, 'data');
+  return async () => {
+    strace.kill('SIGINT');
+    await strace;
+  };
+}
+
+async function operationsOf({ curl }: Server, path = '/bridges/br00') {
+  const { body } = await curl('/operations?limit=1000');
+  return (body['items'] as { kind: string; name: string; id: string }[]).filter(
+    ({ kind, name }) => path === `/${kind}s/${name}`,
+  );
+}
+
+describe('netnsd is killed', () => {
+  test('after the commit and before the answer: the same key gives the first answer', async () => {
+    const stateDir = temporaryDirectory();
+    const killed = await startServer([], { stateDir });
+    // With the log of the store begun, the journal waits for the disk no more, and the next sync is the commit.
+    await killed.curl('/namespaces', 'POST', { name: 'blue' });
+    const end = await atNextSync(killed.pid, 'signal=KILL');
+    expect(await create(killed)).toBeNull();
+    await end();
+    await killed.end();
+
+    const server = await startServer([], { stateDir });
+    const [operation, ...others] = await operationsOf(server);
+    const again = await create(server);
+    expect(again).toMatchObject({
+      status: 201,
+      replayed: 'true',
+      headers: { operation: `/operations/${operation?.id ?? ''}`, location: '/bridges/br00', etag: '"1"' },
+    });
+    const { status: _status, ...intent } = again?.body ?? {};
+    expect((await server.curl('/bridges/br00')).body).toMatchObject({
+      ...intent,
+      status: { state: 'ready' },
+    });
+    expect(others).toEqual([]);
+    expect(await operationsOf(server)).toHaveLength(1);
+    for (const path of ['/bridges/br00', '/namespaces/blue'])
+      expect((await server.curl(path, 'DELETE')).status).toBe(204);
+  });
+
+  test('after the answer: the same key gives it again', async () => {
+    const stateDir = temporaryDirectory();
+    const killed = await startServer([], { stateDir });
+    const first = await create(killed);
+    expect(first).toMatchObject({ status: 201, replayed: undefined });
+    await killed.end('SIGKILL');
+
+    const server = await startServer([], { stateDir });
+    expect(await create(server)).toEqual({ ...first, replayed: 'true' });
+    expect((await server.curl('/bridges/br00', 'DELETE')).status).toBe(204);
+  });
+
+  test('before the kernel is changed: the same key makes the request anew', async () => {
+    const stateDir = temporaryDirectory();
+    const restore = putInFront('ip', () => 'kill -KILL $PPID; exit 1');
+    const killed = await startServer([], { stateDir });
+    expect(await create(killed)).toBeNull();
+    await killed.end();
+    restore();
+
+    const server = await startServer([], { stateDir });
+    expect((await server.curl('/bridges/br00')).status).toBe(404);
+    expect(await create(server)).toMatchObject({ status: 201, replayed: undefined });
+    expect(await create(server)).toMatchObject({ status: 201, replayed: 'true' });
+    expect((await server.curl('/bridges/br00', 'DELETE')).status).toBe(204);
+  });
+});
+
+test('a client that goes away gets the answer by the same key', async () => {
+  putInFront('ip', () => 'sleep 0.3; exec /usr/sbin/ip "$@"');
+  const server = await startServer();
+  const { exitCode } = await execa(
+    'curl',
+    [
+      '-s',
+      '--max-time',
+      '0.1',
+      '--unix-socket',
+      server.socketPath,
+      '-H',
+      `Idempotency-Key: ${KEY}`,
+      '--json',
+      JSON.stringify(BODY),
+      'http://localhost/bridges',
+    ],
+    { reject: false },
+  );
+  expect(exitCode).toBe(28);
+  let again = await create(server);
+  expect(again).toMatchObject({ status: 409, body: { type: '/problems/request-in-flight' } });
+  while (again?.status === 409) {
+    await sleep(50);
+    again = await create(server);
+  }
+  expect(again).toMatchObject({ status: 201, replayed: 'true' });
+  expect((await server.curl('/bridges/br00', 'DELETE')).status).toBe(204);
+});
+
+test('a change that fails in the kernel leaves its key free', async () => {
+  const restore = putInFront(
+    'ip',
+    (directory) => `mkdir ${directory}/used 2>/dev/null || exec /usr/sbin/ip "$@"
+      exec strace -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:error=EMSGSIZE:when=3 /usr/sbin/ip "$@"`,
+  );
+  const server = await startServer();
+  const failed = await create(server);
+  restore();
+  expect(failed).toMatchObject({ replayed: undefined });
+  expect(failed?.status).toBeGreaterThanOrEqual(500);
+  expect(await run('ip', '-br', 'link', 'show')).not.toContain('br00');
+  const made = await create(server);
+  expect(made).toMatchObject({ status: 201, replayed: undefined });
+  expect(made?.headers.operation).not.toBe(failed?.headers.operation);
+  expect(await create(server)).toEqual({ ...made, replayed: 'true' });
+  expect((await server.curl('/bridges/br00', 'DELETE')).status).toBe(204);
+});
+
+test('a change that can’t be written to the disk leaves its key free', async () => {
+  const server = await startServer();
+  await server.curl('/namespaces', 'POST', { name: 'blue' });
+  const end = await atNextSync(server.pid, 'error=EIO');
+  const failed = await create(server);
+  await end();
+  expect(failed).toMatchObject({
+    status: 503,
+    replayed: undefined,
+    body: { type: '/problems/store-unavailable' },
+  });
+  expect(await run('ip', '-br', 'link', 'show')).not.toContain('br00');
+  const made = await create(server);
+  expect(made).toMatchObject({ status: 201, replayed: undefined });
+  for (const path of ['/bridges/br00', '/namespaces/blue'])
+    expect((await server.curl(path, 'DELETE')).status).toBe(204);
+});
