@@ -41,6 +41,8 @@ export class Engine {
   readonly #journal: Journal;
   readonly #waiting: Waiting[] = [];
   #running: Promise<void> | null = null;
+  /** The resources that are being changed, as text. */
+  #inHand: ReadonlySet<string> = new Set();
   #stopped = false;
 
   constructor(deps: EngineDeps) {
@@ -56,6 +58,16 @@ export class Engine {
       this.#waiting.push({ change, enteredAt: performance.now(), resolve, reject });
       this.#running ??= this.#drain();
     });
+  }
+
+  /** Whether changes are being made or wait. */
+  get isBusy(): boolean {
+    return this.#running !== null;
+  }
+
+  /** Whether the resource is being changed: what the kernel has of it may be either state, or between the two. */
+  isChanging(ref: Ref): boolean {
+    return this.#inHand.has(refText(ref));
   }
 
   /** What the change would do. Nothing is recorded or done. */
@@ -102,11 +114,14 @@ export class Engine {
     }
     if (accepted.length === 0) return;
     try {
+      this.#inHand = new Set(draft.touched.map(({ ref }) => refText(ref)));
       await this.#make(draft, accepted);
     } catch (error) {
       // Only the one at fault is to fail.
       if (accepted.length > 1) for (const waiting of accepted) await this.#runBatch([waiting]);
       else for (const waiting of accepted) waiting.reject(error);
+    } finally {
+      this.#inHand = new Set();
     }
   }
 
