@@ -36,6 +36,7 @@ import { Reconciler, type ReconcileMode } from './services/reconcile.ts';
 import { ResourceService } from './services/resources.ts';
 import { SystemService } from './services/system.ts';
 import { teardown, type Removed } from './services/teardown.ts';
+import { Watch } from './services/watch.ts';
 
 export interface AppOptions {
   version: string;
@@ -94,7 +95,9 @@ export async function buildApp(options: AppOptions): Promise<App> {
     const services = await createServices(store, options);
     const listeners = new Listeners(log);
     const fastify = await createRoutes({ version, token, log }, services, listeners);
-    services.reconciler.start();
+    // What changes while everything is first looked at is told.
+    const started = services.watch.start().then(() => services.reconciler.start());
+    started.catch((error: unknown) => log.error({ err: error }, 'drift is not looked for'));
     return {
       fastify,
       listen: async (address) =>
@@ -103,6 +106,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
       teardown: async (isOnlyUnrecorded) => teardown({ store, ...services }, isOnlyUnrecorded),
       processesStarted: () => services.processes.started(),
       stop: async () => {
+        await started.catch(() => undefined);
+        await services.watch.stop();
         await services.reconciler.stop();
         await services.engine.stop();
         await listeners.close();
@@ -121,6 +126,7 @@ interface Services {
   validation: Validation;
   engine: Engine;
   reconciler: Reconciler;
+  watch: KernelWatch;
   resources: ResourceService;
   idempotency: Idempotency;
   operations: OperationService;
@@ -129,10 +135,32 @@ interface Services {
   system: SystemService;
 }
 
+type KernelWatch = Pick<Watch, 'start' | 'update' | 'state' | 'stop'>;
+
+/** Where drift is not mended, nobody has to be told of it at once. */
+const NO_WATCH: KernelWatch = {
+  start: async () => undefined,
+  update: () => undefined,
+  state: () => ({ events: 'off', firewallEvents: false }),
+  stop: async () => undefined,
+};
+
+function createWatch({
+  engine,
+  reconciler,
+  ...deps
+}: Pick<Services, 'processes' | 'engine' | 'reconciler'> & { store: Store; log: Logger }): Watch {
+  return new Watch({
+    ...deps,
+    onSuspects: (suspects) => reconciler.suspect(suspects),
+    isBusy: () => engine.isBusy,
+    isChanging: (ref) => engine.isChanging(ref),
+  });
+}
+
 async function createServices(store: Store, options: AppOptions): Promise<Services> {
-  const { version, log, now = Date.now } = options;
-  const { changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
-  const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
+  const { version, log, now = Date.now, changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS } = options;
+  const { reconcileMode = 'repair', reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
   const processes = createProcesses({ timeoutMs: changeTimeoutMs });
   // What is done of netnsd's own accord is counted apart: what a request costs is to be told.
   const ownProcesses = createProcesses({ timeoutMs: changeTimeoutMs });
@@ -143,7 +171,10 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     processes,
     log,
     changeTimeoutMs,
-    onSettled: (settled) => reconciler.settled(settled),
+    onSettled: (settled) => {
+      reconciler.settled(settled);
+      watch.update();
+    },
   });
   const reconciler = new Reconciler({
     store,
@@ -152,7 +183,12 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     log,
     mode: reconcileMode,
     intervalMs: reconcileIntervalMs,
+    onMended: () => watch.update(),
   });
+  const watch =
+    reconcileMode === 'repair'
+      ? createWatch({ store, processes: ownProcesses, log, engine, reconciler })
+      : NO_WATCH;
   await endLeftovers();
   await reconciler.recover();
   if (options.isTeardown !== true) await checkHost(store, ownProcesses);
@@ -161,6 +197,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     validation,
     engine,
     reconciler,
+    watch,
     resources: new ResourceService({
       store,
       engine,
@@ -174,7 +211,12 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     operations: new OperationService(store.operations),
     foreign: new ForeignService({ store, processes, lookLimit }),
     inspect: new InspectService({ processes, lookLimit }),
-    system: new SystemService({ store, processes, version, report: () => reconciler.report() }),
+    system: new SystemService({
+      store,
+      processes,
+      version,
+      report: () => ({ ...reconciler.report(), ...watch.state() }),
+    }),
   };
 }
 

@@ -43,6 +43,8 @@ export interface ResourceRepository {
   referrers: (to: Ref) => Ref[];
   claimant: (claim: Tie) => Ref | null;
   needing: (need: Tie) => Ref[];
+  /** The namespaces in which something needs this, in order. */
+  namespacesNeeding: (what: string) => string[];
   put: (resource: Stored) => void;
   /** What the resource held is free again. */
   clearTies: (ref: Ref) => void;
@@ -72,7 +74,7 @@ export function createResourceRepository(database: Database): ResourceRepository
   return { ...createReads(database), ...createWrites(database) };
 }
 
-type Reads = 'get' | 'list' | 'count' | 'refs' | 'referrers' | 'claimant' | 'needing';
+type Reads = 'get' | 'list' | 'count' | 'refs' | 'referrers' | 'claimant' | 'needing' | 'namespacesNeeding';
 
 /** Of the row that stands for the daemon's own namespace, which is nobody's resource. */
 const IS_HOST = "(kind = 'namespace' AND name = 'host')";
@@ -90,6 +92,9 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
   const selectNeeding = database.prepare<[string, string], Ref>(
     'SELECT kind, name FROM need WHERE namespace = ? AND what = ? ORDER BY kind, name',
   );
+  const selectNamespaces = database
+    .prepare<[string], string>('SELECT DISTINCT namespace FROM need WHERE what = ? ORDER BY namespace')
+    .pluck();
   const selectCount = database
     .prepare<[string], number>(`SELECT count(*) FROM resource WHERE kind = ? AND NOT ${IS_HOST}`)
     .pluck();
@@ -114,6 +119,7 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
     referrers: ({ kind, name }) => selectReferrers.all(kind, name),
     claimant: ({ namespace, what }) => selectClaimant.get(namespace, what) ?? null,
     needing: ({ namespace, what }) => selectNeeding.all(namespace, what),
+    namespacesNeeding: (what) => selectNamespaces.all(what),
   };
 }
 

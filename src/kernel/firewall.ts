@@ -124,6 +124,13 @@ export function commentPrefix(ref: Ref): string {
   return `${COMMENT_PREFIX}${refText(ref)}:`;
 }
 
+/** The comment, if it is one of ours, and whose rule it marks: null for those that belong to a chain. */
+export function ownComment(comment: string | null): { comment: string; owner: Ref | null } | null {
+  const serves = ownerOf(comment);
+  if (serves === null || comment === null) return null;
+  return { comment, owner: serves.kind === 'chain' ? null : serves.ref };
+}
+
 /** Whose rule it is, by its comment; null for the rules of others. Jumps and fixed rules belong to the namespace. */
 function ownerOf(comment: string | null): { kind: 'resource' | 'chain'; ref: Ref } | null {
   const [, kind, name] = /^netnsd:([a-z]+)\/([^:]+):[0-9a-f]+$/.exec(comment ?? '') ?? [];

@@ -27,7 +27,12 @@ export function boundInode(name: string): number | null {
   const path = `${NETNS_DIRECTORY}/${name}`;
   const inode = statSync(path, { throwIfNoEntry: false })?.ino;
   if (inode === undefined) return null;
-  return statfsSync(path).type === NSFS_MAGIC ? inode : null;
+  try {
+    return statfsSync(path).type === NSFS_MAGIC ? inode : null;
+  } catch {
+    // It went between the two looks at it.
+    return null;
+  }
 }
 
 /** Whether anything bears the name, a namespace or a left-over file. */

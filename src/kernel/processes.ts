@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { TOOL_MARK, toolMark } from './leftovers.ts';
+import { LineSplitter } from './lines.ts';
 
 /** Tools print in English, and are found where Debian has them even if a service has a bare PATH. */
 function environment(): Record<string, string> {
@@ -32,6 +33,56 @@ function startConversation(file: string, args: readonly string[]) {
 
 export type Conversation = ReturnType<typeof startConversation>;
 
+/** A process that tells what happens until it is ended. */
+export interface Follower {
+  /** Undefined if it could not be started. */
+  pid: number | undefined;
+  /** Resolves, never rejects, when it has ended, with why as far as it said so. */
+  ended: Promise<string>;
+  end: () => void;
+}
+
+/** What is done with what a follower prints. */
+export interface Listener {
+  onLine: (line: string) => void;
+  /** Lines of its stderr. */
+  onComplaint: (line: string) => void;
+}
+
+/**
+ * Starts a process that is to go when netnsd goes, even by SIGKILL: setpriv(1) has the kernel end it with the
+ * thread that started it (prctl(2), PR_SET_PDEATHSIG), and becomes it.
+ */
+function startFollower(file: string, args: readonly string[], { onLine, onComplaint }: Listener): Follower {
+  const follower = execa('setpriv', ['--pdeathsig', 'KILL', file, ...args], {
+    ...options,
+    env: environment(),
+    stdin: 'ignore',
+    buffer: false,
+    encoding: 'buffer',
+  });
+  let lastComplaint = '';
+  const lines = new LineSplitter(onLine);
+  const complaints = new LineSplitter((line) => {
+    lastComplaint = line;
+    onComplaint(line);
+  });
+  follower.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
+  follower.stderr.on('data', (chunk: Buffer) => complaints.push(chunk));
+  return {
+    pid: follower.pid,
+    ended: follower.then(({ exitCode, signal, originalMessage }) => {
+      if (lastComplaint !== '') return lastComplaint;
+      return signal === undefined
+        ? (originalMessage ?? `exit code ${String(exitCode)}`)
+        : `ended by ${signal}`;
+    }),
+    end: () => {
+      follower.kill('SIGKILL');
+    },
+  };
+}
+
 /** How a process ended. `exitCode` is null if a signal or the deadline ended it, or it could not be started. */
 export interface Ended {
   stdout: string;
@@ -50,6 +101,8 @@ export interface Processes {
   ) => Promise<Ended>;
   /** Starts a process to talk to; whoever does so sees to it that it ends. */
   converse: (file: string, args: readonly string[]) => Conversation;
+  /** Starts a process that tells what happens until it is ended. It goes when netnsd goes. */
+  follow: (file: string, args: readonly string[], listener: Listener) => Follower;
   /** How long a process may take to answer or to end, in milliseconds. */
   timeoutMs: number;
   /** How many milliseconds are left to all of them together; infinite where nothing was said. */
@@ -104,6 +157,10 @@ export function createProcesses(
     converse: (file, args) => {
       start();
       return startConversation(file, args);
+    },
+    follow: (file, args, listener) => {
+      start();
+      return startFollower(file, args, listener);
     },
     timeoutMs,
     remainingMs,

@@ -11,7 +11,11 @@ export function familyOfRoute({ to, via, src }: Route): Family {
 
 /** Two routes of one interface are the same exactly if their keys are. */
 export function routeKey(route: Route): string {
-  const family = familyOfRoute(route);
+  return routeKeyIn(familyOfRoute(route), route);
+}
+
+/** The same where the family is known: a default route need not say. */
+export function routeKeyIn(family: Family, route: Route): string {
   // IPv6 has no metric 0: the kernel takes it for none given.
   const given = family === 6 && route.metric === 0 ? null : route.metric;
   const metric = given ?? DEFAULT_METRIC[family];

@@ -119,6 +119,8 @@ const systemExample = {
     mode: 'repair',
     intervalSeconds: 60,
     settled: true,
+    events: 'watching',
+    firewallEvents: true,
     lastSweep: {
       startedAt: '2026-01-02T03:04:05.678Z',
       durationMs: 9.25,

@@ -57,6 +57,11 @@ export const Reconciling = strictObject(
     settled: Type.Boolean({
       description: 'whether everything was put in order once since netnsd was started',
     }),
+    events: Type.Enum(['watching', 'restarting', 'off'], {
+      description:
+        'whether the kernel tells of what others change; what it does not tell is found by looking',
+    }),
+    firewallEvents: Type.Boolean({ description: 'the same of rules: legacy iptables tells nothing' }),
     lastSweep: nullable(ref(LastSweep)),
   },
   { $id: 'Reconciling', description: 'how what was asked for is kept so' },

@@ -5,9 +5,9 @@ import type { Processes } from '../kernel/processes.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { apply, type Applied } from './apply.ts';
 import { ChangeRefused, type Change, type Done, type DryRun } from './change.ts';
-import { Draft, type Touched } from './draft.ts';
+import { Draft } from './draft.ts';
 import { Journal, describeProblem } from './journal.ts';
-import { millisecondsSince, untried } from './outcome.ts';
+import { actionOf, millisecondsSince, untried } from './outcome.ts';
 import { tiesOf } from './kinds.ts';
 import { attemptsOf, identify } from './identities.ts';
 import { commandsOf, planChange, type PlannedChange } from './planned.ts';
@@ -59,7 +59,8 @@ export class Engine {
   readonly #journal: Journal;
   readonly #waiting: (Waiting | Turn)[] = [];
   #running: Promise<void> | null = null;
-  #isBusy = false;
+  /** The resources that are being changed, as text. */
+  #inHand: ReadonlySet<string> = new Set();
   #stopped = false;
 
   constructor(deps: EngineDeps) {
@@ -80,17 +81,27 @@ export class Engine {
   }
 
   /** Has the lane to itself while it runs: no change is made meanwhile. Rejects if the lane is closed. */
-  async inTurn<T>(run: () => Promise<T>): Promise<T> {
+  async inTurn<T>(run: () => Promise<T>, refs: readonly Ref[] = []): Promise<T> {
     if (this.#stopped) throw new LaneClosed();
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ run: async () => run().then(resolve, reject) });
+      const turn = async (): Promise<void> => {
+        this.#inHand = new Set(refs.map(refText));
+        await run().then(resolve, reject);
+        this.#inHand = new Set();
+      };
+      this.#waiting.push({ run: turn });
       this.#running ??= this.#drain();
     });
   }
 
-  /** Whether something is being changed now. */
+  /** Whether changes are being made or wait. */
   get isBusy(): boolean {
-    return this.#isBusy;
+    return this.#running !== null;
+  }
+
+  /** Whether the resource is being changed: what the kernel has of it may be either state, or between the two. */
+  isChanging(ref: Ref): boolean {
+    return this.#inHand.has(refText(ref));
   }
 
   /** What the change would do. Nothing is recorded or done. */
@@ -98,7 +109,7 @@ export class Engine {
     const draft = this.#draft();
     change.prepare(draft);
     const planned = planChange(draft, this.#deps.store.sysctls);
-    return { commands: commandsOf(planned.steps), changes: draft.touched.flatMap(describe) };
+    return { commands: commandsOf(planned.steps), changes: draft.touched.flatMap(actionOf) };
   }
 
   /** Finishes the changes in hand, and takes no more. */
@@ -110,16 +121,14 @@ export class Engine {
   async #drain(): Promise<void> {
     // Requests that arrived in the same turn of the event loop go together.
     await new Promise(setImmediate);
-    this.#isBusy = true;
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       if ('run' in next) await next.run();
       else await this.#runTogether([next, ...this.#takeChanges(LARGEST_BATCH - 1)]);
     }
-    this.#isBusy = false;
     this.#running = null;
   }
 
-  /** The changes that wait at the head of the queue. */
+  /** Those at the head of the queue. */
   #takeChanges(most: number): Waiting[] {
     const end = this.#waiting.findIndex((waiting, at) => 'run' in waiting || at === most);
     return this.#waiting
@@ -132,7 +141,7 @@ export class Engine {
     try {
       await this.#runBatch(batch);
     } catch (error) {
-      // Nobody waits for ever, and the lane goes on, whatever went wrong; who is answered already stays so.
+      // Nobody waits for ever, and the lane goes on; who is answered already stays so.
       this.#deps.log.error({ err: error }, 'a batch of changes failed');
       for (const waiting of batch) waiting.reject(error);
     }
@@ -170,11 +179,14 @@ export class Engine {
     }
     if (accepted.length === 0) return;
     try {
+      this.#inHand = new Set(draft.touched.map(({ ref }) => refText(ref)));
       await this.#make(draft, accepted);
     } catch (error) {
       // Only the one at fault is to fail.
       if (accepted.length > 1) for (const waiting of accepted) await this.#runBatch([waiting]);
       else for (const waiting of accepted) waiting.reject(error);
+    } finally {
+      this.#inHand = new Set();
     }
   }
 
@@ -277,12 +289,6 @@ export class Engine {
   #draft(): Draft {
     return new Draft(this.#deps.store.resources, tiesOf);
   }
-}
-
-function describe({ ref: { kind, name }, before, after }: Touched): DryRun['changes'] {
-  if (before === null && after === null) return [];
-  const action = before === null ? 'create' : after === null ? 'delete' : 'change';
-  return [{ action, kind, name }];
 }
 
 /** The lane takes nothing any more. */

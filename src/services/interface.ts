@@ -3,7 +3,7 @@ import type { Tie } from '../db/resources.ts';
 import { DEFAULT_TABLE, type InterfaceIntent, type Route, type RouteSpec } from '../schemas/interface.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
 import { INTERFACE_NAME, refText, type Kind, type Ref } from '../schemas/common.ts';
-import { familyOfRoute, routeKey } from '../plan/interface.ts';
+import { familyOfRoute, routeKey, routeKeyIn } from '../plan/interface.ts';
 import type { Draft } from './draft.ts';
 import { Problem, invalidField, taken, unknownReference } from './problem.ts';
 
@@ -81,21 +81,26 @@ export function claimsOfInterface(
   name: string,
   { addresses, routes }: InterfaceIntent,
 ): Tie[] {
-  const whats = [
-    interfaceTie(name),
-    ...addresses.map((address) => `address ${parsePrefix(address).address}`),
-    // Of two routes with one destination, table and metric the kernel has only one, whatever the gateway.
-    ...routes.map(
-      (route) =>
-        `route ${routeKey({ ...route, via: null, src: null }).replace(/^./, `${familyOfRoute(route)}`)}`,
-    ),
-  ];
+  const whats = [interfaceTie(name), ...addresses.map(addressTie), ...routes.map((route) => routeTie(route))];
   return [...new Set(whats)].map((what) => ({ namespace, what }));
 }
 
 /** How an interface stands in claims and needs. */
 export function interfaceTie(name: string): string {
   return `interface ${name}`;
+}
+
+/** How an address stands in claims, whatever its prefix length. */
+export function addressTie(address: string): string {
+  return `address ${parsePrefix(address).address}`;
+}
+
+/**
+ * How a route stands in claims: of two with one destination, table and metric the kernel has only one, whatever the
+ * gateway. A default route without one does not say of which family it is.
+ */
+export function routeTie(route: Route, family = familyOfRoute(route)): string {
+  return `route ${routeKeyIn(family, { ...route, via: null, src: null })}`;
 }
 
 /** Throws unless all that the resource claims is free or its own already. */

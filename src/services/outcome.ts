@@ -1,4 +1,6 @@
 import type { OperationOutcome } from '../db/operations.ts';
+import type { DryRun } from './change.ts';
+import type { Touched } from './draft.ts';
 import { describeProblem } from './journal.ts';
 
 /** How a change ended that was not even tried. */
@@ -20,4 +22,11 @@ export function untried(
 /** Since a time of `performance.now()`, to the microsecond. */
 export function millisecondsSince(start: number): number {
   return Math.round((performance.now() - start) * 1000) / 1000;
+}
+
+/** What is done to a resource, in a word. */
+export function actionOf({ ref: { kind, name }, before, after }: Touched): DryRun['changes'] {
+  if (before === null && after === null) return [];
+  const action = before === null ? 'create' : after === null ? 'delete' : 'change';
+  return [{ action, kind, name }];
 }

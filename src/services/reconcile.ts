@@ -13,6 +13,7 @@ import { Pacing } from './pacing.ts';
 import { recover } from './recovery.ts';
 import { Repairer, type Repaired } from './repair.ts';
 import { allRefs } from './scope.ts';
+import type { Suspects } from './watch.ts';
 
 /** `repair` mends what has drifted, `observe` only reports it, `off` does neither unless asked. */
 export type ReconcileMode = System['reconcile']['mode'];
@@ -25,6 +26,8 @@ interface Deps {
   mode: ReconcileMode;
   /** Between the end of one look at everything and the next. */
   intervalMs: number;
+  /** Is told that something was mended. */
+  onMended: () => void;
 }
 
 export interface ReconcileReport {
@@ -33,13 +36,6 @@ export interface ReconcileReport {
   lastSweep: Sweep | null;
   /** Whether everything was put in order once. */
   hasSettled: boolean;
-}
-
-/** Resources that may not be as they were asked for. */
-export interface Suspects {
-  refs: readonly Ref[];
-  /** All of them are suspected. */
-  everything: boolean;
 }
 
 /** What was not finished and could not be undone is tried again after this time. */
@@ -152,6 +148,7 @@ export class Reconciler {
       const found = await this.#sweep();
       const done = await this.#repairer.repair(found.drifted.map(({ ref }) => ref));
       done.processes += found.processes;
+      this.#deps.onMended();
       if (done.failed.length > 0) {
         const references = done.failed.map(({ ref }) => ref);
         const detail = done.failed
@@ -240,7 +237,9 @@ export class Reconciler {
     const due = [...this.#suspected].filter(([key]) => this.#pacing.delayOf(key) === 0);
     for (const [key] of due) this.#suspected.delete(key);
     if (due.length > 0) {
+      this.#deps.log.debug({ suspects: due.map(([key]) => key) }, 'looking at suspects');
       const { failed } = await this.#repairer.repair(due.map(([, ref]) => ref));
+      this.#deps.onMended();
       // What failed is tried again when its time has come; what can't be mended is looked at by the next sweep.
       for (const { ref, isHopeless } of failed) if (!isHopeless) this.#suspected.set(refText(ref), ref);
     }

@@ -57,7 +57,7 @@ export class Repairer {
 
   /** What fails with others is tried again in halves, so that only the one at fault fails. */
   async #repairGroup(refs: readonly Ref[], total: Repaired): Promise<void> {
-    const settled = await this.#deps.engine.inTurn(async () => this.#settleWithReferrers(refs, total));
+    const settled = await this.#deps.engine.inTurn(async () => this.#settleWithReferrers(refs, total), refs);
     const [only, ...others] = refs;
     if (settled.failure === null || only === undefined) return;
     if (others.length > 0) {

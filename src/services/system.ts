@@ -6,6 +6,7 @@ import { CommandFailed } from '../kernel/errors.ts';
 import type { System } from '../schemas/inspect.ts';
 import type { ListenAddress } from '../schemas/listen.ts';
 import type { ReconcileReport } from './reconcile.ts';
+import type { WatchState } from './watch.ts';
 
 /** BR_MAX_PORTS of the kernel is 1,024 and one is lost; netnsd stops while there is room for others. */
 const PORTS_PER_BRIDGE = 1000;
@@ -16,7 +17,7 @@ interface Deps {
   /** Of netnsd. */
   version: string;
   /** How reconciling goes. */
-  report: () => ReconcileReport;
+  report: () => ReconcileReport & WatchState;
 }
 
 const UNRECORDED_NAMED = 3;
@@ -51,16 +52,13 @@ export class SystemService {
   }
 
   #reconciling(): System['reconcile'] {
-    const { mode, intervalMs, lastSweep, hasSettled } = this.#deps.report();
-    const swept = lastSweep === null ? null : { ...lastSweep, drifted: lastSweep.drifted.length };
-    if (swept === null)
-      return { mode, intervalSeconds: intervalMs / 1000, settled: hasSettled, lastSweep: null };
-    const { startedAt, durationMs, processes, resources, drifted } = swept;
+    const { mode, intervalMs, lastSweep, hasSettled, events, firewallEvents } = this.#deps.report();
+    const shown = { mode, intervalSeconds: intervalMs / 1000, settled: hasSettled, events, firewallEvents };
+    if (lastSweep === null) return { ...shown, lastSweep: null };
+    const { startedAt, durationMs, processes, resources, drifted } = lastSweep;
     return {
-      mode,
-      intervalSeconds: intervalMs / 1000,
-      settled: hasSettled,
-      lastSweep: { startedAt, durationMs, processes, resources, drifted },
+      ...shown,
+      lastSweep: { startedAt, durationMs, processes, resources, drifted: drifted.length },
     };
   }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -108,19 +109,21 @@ describe('a start', () => {
   });
 
   it('stops with status 1 where the socket is in use or is none, and leaves it alone', async () => {
-    const first = await startServer();
-    const args = (path: string): string[] => [
+    const path = join(temporaryDirectory(), 'in-use.sock');
+    const other = createServer((socket) => socket.end()).listen(path);
+    await once(other, 'listening');
+    const args = (socketPath: string): string[] => [
       '--state-dir',
       temporaryDirectory(),
       '--log-level',
       'silent',
       '--listen',
-      `unix:${path}`,
+      `unix:${socketPath}`,
     ];
-    const inUse = await runServer(args(first.socketPath));
+    const inUse = await runServer(args(path));
+    other.close();
     expect(inUse.exitCode).toBe(1);
     expect(inUse.stderr).toContain(`is in use by`);
-    expect((await first.curl('/namespaces')).status).toBe(200);
     const plain = join(temporaryDirectory(), 'file');
     writeFileSync(plain, 'precious');
     const noSocket = await runServer(args(plain));
@@ -129,7 +132,7 @@ describe('a start', () => {
     expect(readFileSync(plain, 'utf8')).toBe('precious');
   });
 
-  it('stops with status 1 where another netnsd has the store, and where the store is damaged, and says so', async () => {
+  it('stops with status 1 where another netnsd works on the host, and where the store is damaged, and says so', async () => {
     const first = await startServer();
     const second = await runServer([
       '--state-dir',
@@ -140,7 +143,9 @@ describe('a start', () => {
       `unix:${first.stateDir}/other.sock`,
     ]);
     expect(second.exitCode).toBe(1);
-    expect(second.stderr).toMatch(/the store .* another process has it open/);
+    expect(second.stderr).toContain(
+      `another netnsd works on this host: process ${first.pid}, with the state directory ${first.stateDir}`,
+    );
     await first.end();
     for (const [content, said] of [
       ['', 'is empty'],

@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { run } from '../support/shell.ts';
 import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
-import { putInFront } from '../support/wrapper.ts';
+import { prepareInFront, putInFront } from '../support/wrapper.ts';
 
 const KEY = 'the key of this change';
 const BODY = { name: 'br00', addresses: ['10.1.1.3/24'] };
@@ -60,7 +60,7 @@ async function operationsOf({ curl }: Server, path = '/bridges/br00') {
 describe('netnsd is killed', () => {
   test('after the commit and before the answer: the same key gives the first answer', async () => {
     const stateDir = temporaryDirectory();
-    const killed = await startServer([], { stateDir });
+    const killed = await startServer(['--reconcile', 'off'], { stateDir });
     // With the log of the store begun, the journal waits for the disk no more, and the next sync is the commit.
     await killed.curl('/namespaces', 'POST', { name: 'blue' });
     const end = await atNextSync(killed.pid, 'signal=KILL');
@@ -89,7 +89,7 @@ describe('netnsd is killed', () => {
 
   test('after the answer: the same key gives it again', async () => {
     const stateDir = temporaryDirectory();
-    const killed = await startServer([], { stateDir });
+    const killed = await startServer(['--reconcile', 'off'], { stateDir });
     const first = await create(killed);
     expect(first).toMatchObject({ status: 201, replayed: undefined });
     await killed.end('SIGKILL');
@@ -101,8 +101,9 @@ describe('netnsd is killed', () => {
 
   test('before the kernel is changed: the same key makes the request anew', async () => {
     const stateDir = temporaryDirectory();
-    const restore = putInFront('ip', () => 'kill -KILL $PPID; exit 1');
-    const killed = await startServer([], { stateDir });
+    const { arm, restore } = prepareInFront('ip', () => 'kill -KILL $PPID; exit 1');
+    const killed = await startServer(['--reconcile', 'off'], { stateDir });
+    arm();
     expect(await create(killed)).toBeNull();
     await killed.end();
     restore();
@@ -117,7 +118,7 @@ describe('netnsd is killed', () => {
 
 test('a client that goes away gets the answer by the same key', async () => {
   putInFront('ip', () => 'sleep 0.3; exec /usr/sbin/ip "$@"');
-  const server = await startServer();
+  const server = await startServer(['--reconcile', 'off']);
   const { exitCode } = await execa(
     'curl',
     [
@@ -146,12 +147,13 @@ test('a client that goes away gets the answer by the same key', async () => {
 });
 
 test('a change that fails in the kernel leaves its key free', async () => {
-  const restore = putInFront(
+  const { arm, restore } = prepareInFront(
     'ip',
     (directory) => `mkdir ${directory}/used 2>/dev/null || exec /usr/sbin/ip "$@"
       exec strace -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:error=EMSGSIZE:when=3 /usr/sbin/ip "$@"`,
   );
-  const server = await startServer();
+  const server = await startServer(['--reconcile', 'off']);
+  arm();
   const failed = await create(server);
   restore();
   expect(failed).toMatchObject({ replayed: undefined });
@@ -165,7 +167,7 @@ test('a change that fails in the kernel leaves its key free', async () => {
 });
 
 test('a change that can’t be written to the disk leaves its key free', async () => {
-  const server = await startServer();
+  const server = await startServer(['--reconcile', 'off']);
   await server.curl('/namespaces', 'POST', { name: 'blue' });
   const end = await atNextSync(server.pid, 'error=EIO');
   const failed = await create(server);

@@ -365,7 +365,15 @@ describe('what others made', () => {
     expect(await foreign.bridges('nowhere')).toEqual([]);
   });
 
-  const report = () => ({ mode: 'off', intervalMs: 0, lastSweep: null, hasSettled: true }) as const;
+  const report = () =>
+    ({
+      mode: 'off',
+      intervalMs: 0,
+      lastSweep: null,
+      hasSettled: true,
+      events: 'off',
+      firewallEvents: false,
+    }) as const;
 
   test('tells who listens where', async () => {
     const system = new SystemService({ store: emptyStore, processes, version: '0.0.1', report });

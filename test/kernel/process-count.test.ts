@@ -16,7 +16,7 @@ function programsIn(trace: string): Map<string, string[]> {
 describe('the processes that netnsd says it started', () => {
   it('are all that the kernel has seen', async () => {
     const trace = join(temporaryDirectory(), 'trace');
-    const { curl, end } = await startServer([], {
+    const { curl, end } = await startServer(['--reconcile', 'off'], {
       through: ['strace', '-D', '-f', '-qq', '-e', 'trace=execve', '-o', trace],
     });
     const counted: number[] = [];

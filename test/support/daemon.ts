@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import supertest from 'supertest';
 import { afterAll, afterEach, beforeAll, onTestFinished } from 'vitest';
-import { buildApp, type App } from '../../src/app.ts';
+import { buildApp, type App, type AppOptions } from '../../src/app.ts';
 import { readToken } from '../../src/plugins/token.ts';
 import { createConformance, type Conformance } from './conformance.ts';
 
@@ -29,6 +29,10 @@ export interface DaemonOptions {
   needsToken?: boolean;
   /** The time that it goes by, in milliseconds since 1970. */
   now?: () => number;
+  /** `off` if left out: drift that a test makes by hand is to stay. */
+  reconcileMode?: NonNullable<AppOptions['reconcileMode']>;
+  reconcileIntervalMs?: number;
+  changeTimeoutMs?: number;
   /** Whether what the test leaves recorded is deleted when it is over. */
   cleansUp?: boolean;
 }
@@ -70,12 +74,21 @@ interface OpenDaemon extends Daemon {
 async function openDaemon({
   stateDir,
   needsToken = true,
-  now = Date.now,
+  reconcileMode = 'off',
+  ...options
 }: Omit<DaemonOptions, 'cleansUp'>): Promise<OpenDaemon> {
   const directory = stateDir ?? mkdtempSync(join(tmpdir(), 'netnsd-test-'));
   const token = readToken(directory);
   const log = pino({ level: process.env['NETNSD_TEST_LOG'] ?? 'silent' });
-  const app = await buildApp({ version: '0.0.0-test', stateDir: directory, token, needsToken, log, now });
+  const app = await buildApp({
+    ...options,
+    version: '0.0.0-test',
+    stateDir: directory,
+    token,
+    needsToken,
+    log,
+    reconcileMode,
+  });
   const socketPath = join(directory, 'netnsd.sock');
   await app.listen({ transport: 'unix', path: socketPath });
   const tcp = await app.listen({ transport: 'tcp', host: '127.0.0.1', port: 0 });

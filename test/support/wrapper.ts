@@ -21,3 +21,19 @@ export function putInFront(tool: string, script: (directory: string) => string):
   });
   return restore;
 }
+
+/**
+ * The same for a netnsd that is started later, in a process of its own: what it does at its start is done by the real
+ * tool, until `arm` is called.
+ */
+export function prepareInFront(
+  tool: string,
+  script: (directory: string) => string,
+): { arm: () => void; restore: () => void } {
+  let armed = '';
+  const restore = putInFront(tool, (directory) => {
+    armed = join(directory, 'armed');
+    return `[ -e ${armed} ] || exec /usr/sbin/${tool} "$@"\n${script(directory)}`;
+  });
+  return { arm: () => writeFileSync(armed, ''), restore };
+}

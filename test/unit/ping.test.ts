@@ -109,6 +109,9 @@ function fake(ended: Partial<Ended>): { processes: Processes; lines: string[] } 
     converse: () => {
       throw new Error('not needed here');
     },
+    follow: () => {
+      throw new Error('not needed here');
+    },
     timeoutMs: 1000,
     remainingMs: () => 1000,
     within: () => processes,
