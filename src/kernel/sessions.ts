@@ -19,8 +19,15 @@ export interface Answer {
   sysctls: Record<string, string>;
 }
 
-/** Is told what stands in sysctls of a namespace that are about to be written, and can still throw. */
-export type BeforeWriting = (namespace: string, values: Readonly<Record<string, string>>) => void;
+/**
+ * Is told what stands in sysctls of a namespace that are about to be written, and can still throw; `isBound` if this run
+ * has bound the name, so that it is not the namespace that bore it before.
+ */
+export type BeforeWriting = (
+  namespace: string,
+  values: Readonly<Record<string, string>>,
+  isBound: boolean,
+) => void;
 
 /** The `ip` processes of one run, one a namespace, started when first needed and kept until the end. */
 export class Sessions {
@@ -29,6 +36,7 @@ export class Sessions {
   readonly readings = new Map<string, Record<string, string>>();
   readonly #processes: Processes;
   readonly #sysctlsToRead: Map<string, string[]>;
+  readonly #bound = new Set<string>();
   readonly #beforeWriting: BeforeWriting;
 
   constructor(processes: Processes, reads: readonly Read[], beforeWriting: BeforeWriting) {
@@ -67,6 +75,7 @@ export class Sessions {
         if (step.step === 'namespace.delete' || step.step === 'namespace.add') {
           // What was read there says nothing of what bears the name from then on.
           this.readings.delete(step.namespace);
+          if (step.step === 'namespace.add') this.#bound.add(step.namespace);
           return [step.namespace];
         }
         if (step.step === 'device.move') return [step.to.namespace];
@@ -102,7 +111,7 @@ export class Sessions {
     const read = Object.fromEntries(keys.map((key, at) => [key, values[at] ?? '']));
     this.readings.set(namespace, { ...known, ...read });
     if (isToWait) {
-      this.#beforeWriting(namespace, read);
+      this.#beforeWriting(namespace, read, this.#bound.has(namespace));
       session.proceed();
     }
     return session;

@@ -14,6 +14,8 @@ import { callerOf } from './conditions.ts';
 import { driftExample, reconcileExample } from './examples.ts';
 import { KEY_DESCRIPTION, answerOnce, keyHeader, keyedProblemAnswers } from './idempotency.ts';
 
+const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' };
+
 interface ReconcileServices {
   reconciler: Reconciler;
   operations: OperationService;
@@ -99,8 +101,8 @@ function registerReconcile(
         if (request.query.wait === true) await done;
         const body = JSON.stringify(operations.get(String(operation)));
         return request.query.wait === true
-          ? { status: 200, headers: { operation: path }, body }
-          : { status: 202, headers: { operation: path, location: path }, body };
+          ? { status: 200, headers: { ...JSON_TYPE, operation: path }, body }
+          : { status: 202, headers: { ...JSON_TYPE, operation: path, location: path }, body };
       }),
   );
 }

@@ -226,11 +226,14 @@ class Attempt {
 
   async #run(have: KernelState, steps: readonly Step[], reads?: Read[]): Promise<CommandFailed | null> {
     this.#touchedKernel ||= steps.length > 0;
+    const rebound = reboundNames(this.#planned.have, this.#planned.want);
     const outcome = await run(this.#processes, {
       steps,
       expected: devicesExpected(have, steps),
       reads: reads ?? this.#reads.flatMap((entry) => entry.reads),
-      beforeWriting: (namespace, values) => {
+      beforeWriting: (namespace, values, isBound) => {
+        // In the namespace that bore the name before, values are only put back.
+        if (!isBound && rebound.has(namespace)) return;
         this.#noteSysctls(noteReadings(this.#planned.want, new Map([[namespace, values]])));
       },
     });

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
-import { sharedDaemon, startDaemon } from '../support/daemon.ts';
+import { sharedDaemon } from '../support/daemon.ts';
 
 const daemon = sharedDaemon();
 
@@ -217,15 +217,5 @@ describe('over the unix socket', () => {
 
   test('the file permissions say who may: its owner and group', () => {
     expect(statSync(daemon().socketPath).mode & 0o777).toBe(0o660);
-  });
-});
-
-describe('without authentication', () => {
-  test('no token is needed, but the headers of an attacking page are still refused', async () => {
-    const { origin } = await startDaemon({ needsToken: false });
-    expect((await ask({ origin })).status).toBe(200);
-    expect((await ask({ origin, headers: bearer('wrong') })).status).toBe(200);
-    expect((await ask({ origin, headers: { host: 'evil.example' } })).status).toBe(403);
-    expect((await ask({ origin, headers: { origin: 'http://evil.example' } })).status).toBe(403);
   });
 });

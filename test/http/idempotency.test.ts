@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { sharedDaemon, startDaemon } from '../support/daemon.ts';
+import { sharedDaemon } from '../support/daemon.ts';
 import { putInFront } from '../support/wrapper.ts';
 
 const HOUR_MS = 3_600_000;
@@ -73,24 +73,6 @@ describe('the first answer', () => {
     await daemon().request.delete('/bridges/br00').expect(204);
     expect(told(await post(key, '/bridges', { name: 'br00' }))).toEqual(told(first));
     await daemon().request.get('/bridges/br00').expect(404);
-  });
-
-  test('comes again after a restart', async () => {
-    const key = newKey();
-    const directory = mkdtempSync(join(tmpdir(), 'netnsd-test-'));
-    try {
-      const before = await startDaemon({ stateDir: directory });
-      const send = async ({ request }: typeof before) =>
-        request.post('/bridges').set('idempotency-key', key).send({ name: 'br00' });
-      const first = await send(before);
-      await before.request.delete('/bridges/br00').expect(204);
-      await before.stop();
-      const again = await send(await startDaemon({ stateDir: directory }));
-      expect(told(again)).toEqual(told(first));
-      expect(again.headers['idempotent-replayed']).toBe('true');
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
   });
 
   test('comes again for the same body with its fields in another order', async () => {
