@@ -108,8 +108,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
       stop: async () => {
         await started.catch(() => undefined);
         await services.watch.stop();
-        await services.reconciler.stop();
-        await services.engine.stop();
+        // With the lane closed, what is being put in order ends after the group in hand.
+        await Promise.all([services.engine.stop(), services.reconciler.stop()]);
         await listeners.close();
         await fastify.close();
         for (const close of opened) await close();

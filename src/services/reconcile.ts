@@ -50,6 +50,8 @@ export class Reconciler {
   readonly #suspected = new Map<string, Ref>();
   #isEverythingSuspected = false;
   #working: Promise<void> | null = null;
+  /** What clients have asked for and is not done yet. */
+  readonly #asked = new Set<Promise<void>>();
   #wake: NodeJS.Timeout | null = null;
   #isStopped = false;
   #needsRecovery = false;
@@ -78,7 +80,7 @@ export class Reconciler {
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#wake !== null) clearTimeout(this.#wake);
-    await this.#working;
+    await Promise.all([this.#working, ...this.#asked]);
   }
 
   /** Has suspects looked at soon. */
@@ -119,8 +121,11 @@ export class Reconciler {
       const outcome = await this.#reconcile();
       if (operation !== null) this.#journal.fail(operation, outcome);
       this.#journal.log(entry, operation, outcome);
+      this.#asked.delete(done);
     };
-    return { operation, done: finish() };
+    const done = finish();
+    this.#asked.add(done);
+    return { operation, done };
   }
 
   /** For /system: what was last found, and whether everything was put in order once. */
