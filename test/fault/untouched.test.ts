@@ -10,7 +10,7 @@ const lookalikes: { make: string; undo?: string }[] = [
   ...['blue', 'red-0', 'host0', 'netnsd', 'NETNSD-ns', 'ns0x', '4026532598', 'br00', 'veth00', 'keep'].map(
     (name) => ({ make: `ip netns add foreign-${name}`, undo: `ip netns delete foreign-${name}` }),
   ),
-  ...['br9', 'netnsd0', 'br00-', 'keep00', 'v0'].map((name) => ({
+  ...['br9', 'netnsd0', 'br00-', 'keep00', 'v0', 'v1'].map((name) => ({
     make: `ip link add ${name} type bridge`,
     undo: `ip link delete ${name}`,
   })),
