@@ -54,7 +54,8 @@ export class Client {
     if (without.length === 0 || move === null) return without;
     const done = after(this.#expected, move);
     const withIt = misfits(done, this.#own(resources));
-    if (withIt.length > 0) return [...without, ...withIt.map((line) => `with ${move.method} ${move.path}: ${line}`)];
+    if (withIt.length > 0)
+      return [...without, ...withIt.map((line) => `with ${move.method} ${move.path}: ${line}`)];
     this.#expected = done;
     return [];
   }
@@ -90,7 +91,12 @@ export class Client {
     const paths = this.#paths();
     const n = this.#number;
     const any = Math.floor(Math.random() * 200);
-    const put = (at: string, body: object): Move => ({ method: 'PUT', path: at, body, effect: new Map([[at, body]]) });
+    const put = (at: string, body: object): Move => ({
+      method: 'PUT',
+      path: at,
+      body,
+      effect: new Map([[at, body]]),
+    });
     const needed = [paths.namespace, paths.bridge].find((each) => !this.#expected.has(each));
     const isNamespace = path === paths.namespace || (path !== paths.bridge && needed === paths.namespace);
     if (isNamespace) return put(paths.namespace, { sysctls: { 'net.ipv4.ip_default_ttl': String(any + 1) } });
@@ -101,11 +107,21 @@ export class Client {
       case paths.link:
         return put(path, { type: 'veth', bridge: `b-${n}`, mtu: 1300 + any, peer });
       case paths.inner:
-        return put(path, { type: 'veth', interface: `m${n}`, peer: { ...peer, interface: 'eth1', addresses: [] } });
+        return put(path, {
+          type: 'veth',
+          interface: `m${n}`,
+          peer: { ...peer, interface: 'eth1', addresses: [] },
+        });
       default: {
         const namespace = n % 2 === 0 ? 'host' : `n-${n}`;
         const forward = any % 2 === 0 ? 'any' : 'established';
-        return put(paths.rule, { type: 'masquerade', namespace, source: `10.${n}.${any}.0/24`, inInterface: 'x0', forward });
+        return put(paths.rule, {
+          type: 'masquerade',
+          namespace,
+          source: `10.${n}.${any}.0/24`,
+          inInterface: 'x0',
+          forward,
+        });
       }
     }
   }
@@ -137,7 +153,9 @@ function misfits(expected: Expected, found: ReadonlyMap<string, Resource>): stri
     ...[...expected].flatMap(([path, fields]) => {
       const resource = found.get(path);
       if (resource === undefined) return [`${path} is lost`];
-      return has(resource, fields) ? [] : [`${path} is not as acknowledged: ${JSON.stringify([fields, resource])}`];
+      return has(resource, fields)
+        ? []
+        : [`${path} is not as acknowledged: ${JSON.stringify([fields, resource])}`];
     }),
   ];
 }

@@ -9,7 +9,10 @@ export function rounds(short: number, long: number): number {
 /** At most so many, from all over the list: all of them in the long run. */
 export function spread<T>(items: readonly T[], short: number): T[] {
   if (isLong || items.length <= short) return [...items];
-  return items.filter((_, at) => Math.floor((at * short) / items.length) !== Math.floor(((at - 1) * short) / items.length));
+  return Array.from(
+    { length: short },
+    (_, n) => items[Math.floor(((n + 0.5) * items.length) / short)],
+  ).filter((item) => item !== undefined);
 }
 
 /** Says, in the long run, what docs/reliability.md is to say. */
