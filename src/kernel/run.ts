@@ -160,8 +160,15 @@ async function changeInside(
   }
 }
 
-/** The lines before the one that failed were carried out; those after it were not looked at. */
+/**
+ * The lines before the one that failed were carried out; those after it were not looked at. A process that was ended
+ * does not tell how far it came: then none is known to have been carried out.
+ */
 function noteUntil(part: Invocation['steps'], failure: CommandFailed, note: Note): void {
+  if (failure.exitCode === null) {
+    note(part, failure);
+    return;
+  }
   const at = part.findIndex(({ rendered }) => printCommand(rendered)[0] === failure.command);
   note(part.slice(0, Math.max(at, 0)), null);
   note(at === -1 ? part : part.slice(at, at + 1), failure);

@@ -29,9 +29,12 @@ export function identify(draft: Draft): Map<string, NamespaceIdentity> {
   return identities;
 }
 
-/** Takes note of what a run's attempts to bind names have come to. */
+/** Takes note of what a run's attempts to bind names, and to unbind them, have come to. */
 export function learnIdentities(identities: Map<string, NamespaceIdentity>, ran: RunOutcome['ran']): void {
   for (const { step, command } of ran) {
+    // Ended between the two, it has unbound the name and left the file.
+    if (step.step === 'namespace.delete' && command.exitCode === null && boundInode(step.namespace) === null)
+      identities.set(step.namespace, { attempted: true });
     if (step.step !== 'namespace.add') continue;
     const inode = boundInode(step.namespace);
     if (command.exitCode === 0 && inode !== null) identities.set(step.namespace, { inode });

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { OperationRecord } from '../db/operations.ts';
 import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
-import { hostIdentity } from '../kernel/namespace.ts';
+import { boundInode, hostIdentity } from '../kernel/namespace.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { problemOfCommand } from './problem.ts';
@@ -78,9 +78,21 @@ function unsettledBy(operations: readonly OperationRecord[]): Unsettled {
   return {
     refs: [...refs.values()],
     mayBe: [merge('after'), merge('before')],
-    attempts: new Set(operations.flatMap(({ notes }) => notes.attempts)),
+    attempts: new Set([...operations.flatMap(({ notes }) => notes.attempts), ...halfDeleted(operations)]),
     sysctls: operations.flatMap(({ notes }) => notes.sysctls),
   };
+}
+
+/**
+ * `ip netns delete` unbinds a name and then removes its file. What it has left if it was ended in between is known by
+ * the operation that was to delete the namespace; a namespace that bears the name by now is somebody else's.
+ */
+function halfDeleted(operations: readonly OperationRecord[]): string[] {
+  return operations
+    .flatMap(({ after }) => sideOf(after))
+    .flatMap(({ kind, name, resource }) =>
+      kind === 'namespace' && resource === null && boundInode(name) === null ? [name] : [],
+    );
 }
 
 function sideOf(side: unknown): Side {

@@ -53,7 +53,10 @@ export async function settle(deps: Deps, unsettled: Unsettled): Promise<Settled>
   const first = await new Settlement(deps, unsettled).run();
   // Something was not as it had just been seen: look once more.
   if (first.failure?.failure.cause !== 'assumption') return first;
-  const second = await new Settlement(deps, unsettled).run();
+  // Names that were bound meanwhile, perhaps by half, are netnsd's.
+  const bound = first.steps.flatMap((step) => (step.step === 'namespace.add' ? [step.namespace] : []));
+  const attempts = new Set([...unsettled.attempts, ...bound]);
+  const second = await new Settlement(deps, { ...unsettled, attempts }).run();
   return { ...second, steps: [...first.steps, ...second.steps], ran: [...first.ran, ...second.ran] };
 }
 

@@ -1,81 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { changes, blue, br00, veth, type Request } from '../support/changes.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { run } from '../support/shell.ts';
 import { putInFront } from '../support/wrapper.ts';
-
-type Request = [method: 'post' | 'patch' | 'delete', path: string, body?: object];
-
-const peer = {
-  interface: 'eth0',
-  namespace: 'blue',
-  addresses: ['10.1.1.1/24', 'fd00::1/64'],
-  routes: [{ to: 'default', via: '10.1.1.3' }],
-};
-const blue: Request = ['post', '/namespaces', { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1' } }];
-const red: Request = ['post', '/namespaces', { name: 'red' }];
-const br00: Request = [
-  'post',
-  '/bridges',
-  { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '10.1.1.9' }] },
-];
-const veth: Request = ['post', '/links', { name: 'veth00', type: 'veth', bridge: 'br00', peer }];
-
-/** Each change with what is there before, and how many `ip` processes it takes. */
-const changes: { of: string; before: Request[]; change: Request; processes: number }[] = [
-  { of: 'a namespace is made', before: [], change: blue, processes: 2 },
-  { of: 'a bridge is made', before: [], change: br00, processes: 1 },
-  { of: 'a link is made', before: [blue, br00], change: veth, processes: 2 },
-  {
-    of: 'a bridge is changed in all its fields',
-    before: [br00],
-    change: [
-      'patch',
-      '/bridges/br00',
-      {
-        interface: 'lan0',
-        stp: true,
-        ageingSeconds: 60,
-        mtu: 1400,
-        mac: '02:00:00:00:00:31',
-        addresses: ['10.1.1.4/24'],
-        routes: [],
-      },
-    ],
-    processes: 1,
-  },
-  {
-    of: 'a link is changed at both ends, and moved',
-    before: [blue, red, br00, veth],
-    change: [
-      'patch',
-      '/links/veth00',
-      {
-        bridge: null,
-        mtu: 1400,
-        interface: 'uplink9',
-        addresses: ['10.5.5.1/24'],
-        peer: { namespace: 'red', mac: '02:00:00:00:00:32' },
-      },
-    ],
-    processes: 3,
-  },
-  {
-    of: 'a link is taken down',
-    before: [blue, br00, veth],
-    change: ['patch', '/links/veth00', { up: false, peer: { up: false } }],
-    processes: 2,
-  },
-  { of: 'a link is deleted', before: [blue, br00, veth], change: ['delete', '/links/veth00'], processes: 1 },
-  {
-    of: 'a namespace is deleted with what is in it',
-    before: [blue, br00, veth],
-    change: ['delete', '/namespaces/blue?cascade=true'],
-    processes: 1,
-  },
-];
 
 /** What `ip` changes the kernel by: netlink messages, and for namespaces what binds and unbinds their names. */
 const CALLS = 'sendmsg,sendto,unshare,mount,umount2';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 
@@ -16,6 +16,16 @@ export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'netnsd-test-'));
   onTestFinished(() => {
     rmSync(directory, { recursive: true, force: true });
+  });
+  return directory;
+}
+
+/** The same for a store of which, when the test is over, all is removed by `netnsd teardown`. */
+export function directoryToTearDown(): string {
+  const directory = temporaryDirectory();
+  onTestFinished(async () => {
+    const { exitCode, stderr } = await runServer(['teardown', '--state-dir', directory]);
+    expect([exitCode, stderr]).toEqual([0, '']);
   });
   return directory;
 }

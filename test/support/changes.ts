@@ -1,0 +1,125 @@
+/** A request of a test. */
+export type Request = [method: 'post' | 'patch' | 'delete', path: string, body?: object];
+
+const peer = {
+  interface: 'eth0',
+  namespace: 'blue',
+  addresses: ['10.1.1.1/24', 'fd00::1/64'],
+  routes: [{ to: 'default', via: '10.1.1.3' }],
+};
+export const blue: Request = [
+  'post',
+  '/namespaces',
+  { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1' } },
+];
+const red: Request = ['post', '/namespaces', { name: 'red' }];
+export const br00: Request = [
+  'post',
+  '/bridges',
+  { name: 'br00', addresses: ['10.1.1.3/24'], routes: [{ to: '10.9.0.0/16', via: '10.1.1.9' }] },
+];
+export const veth: Request = ['post', '/links', { name: 'veth00', type: 'veth', bridge: 'br00', peer }];
+
+/** Each change of a namespace, bridge or link with what is there before, and how many `ip` processes it takes. */
+export const changes: { of: string; before: Request[]; change: Request; processes: number }[] = [
+  { of: 'a namespace is made', before: [], change: blue, processes: 2 },
+  { of: 'a bridge is made', before: [], change: br00, processes: 1 },
+  { of: 'a link is made', before: [blue, br00], change: veth, processes: 2 },
+  {
+    of: 'a bridge is changed in all its fields',
+    before: [br00],
+    change: [
+      'patch',
+      '/bridges/br00',
+      {
+        interface: 'lan0',
+        stp: true,
+        ageingSeconds: 60,
+        mtu: 1400,
+        mac: '02:00:00:00:00:31',
+        addresses: ['10.1.1.4/24'],
+        routes: [],
+      },
+    ],
+    processes: 1,
+  },
+  {
+    of: 'a link is changed at both ends, and moved',
+    before: [blue, red, br00, veth],
+    change: [
+      'patch',
+      '/links/veth00',
+      {
+        bridge: null,
+        mtu: 1400,
+        interface: 'uplink9',
+        addresses: ['10.5.5.1/24'],
+        peer: { namespace: 'red', mac: '02:00:00:00:00:32' },
+      },
+    ],
+    processes: 3,
+  },
+  {
+    of: 'a link is taken down',
+    before: [blue, br00, veth],
+    change: ['patch', '/links/veth00', { up: false, peer: { up: false } }],
+    processes: 2,
+  },
+  { of: 'a link is deleted', before: [blue, br00, veth], change: ['delete', '/links/veth00'], processes: 1 },
+  {
+    of: 'a namespace is deleted with what is in it',
+    before: [blue, br00, veth],
+    change: ['delete', '/namespaces/blue?cascade=true'],
+    processes: 1,
+  },
+];
+
+const out: Request = [
+  'post',
+  '/nat',
+  { name: 'out', type: 'masquerade', source: '10.1.1.0/24', inInterface: 'br00' },
+];
+const web: Request = [
+  'post',
+  '/nat',
+  {
+    name: 'web',
+    type: 'dnat',
+    protocol: 'tcp',
+    port: '8080',
+    to: { address: '10.1.1.1', port: '80' },
+  },
+];
+const inner: Request = [
+  'post',
+  '/nat',
+  { name: 'inner', type: 'masquerade', namespace: 'red', source: '10.1.1.0/24', outInterface: 'x0' },
+];
+
+/** The same for rules. */
+export const ruleChanges: { of: string; before: Request[]; change: Request }[] = [
+  { of: 'the first rule is made', before: [], change: out },
+  { of: 'the first rule in a namespace is made', before: [red], change: inner },
+  { of: 'another rule is made', before: [out], change: web },
+  {
+    of: 'a rule is changed',
+    before: [out, web],
+    change: ['patch', '/nat/out', { forward: 'any', source: '10.2.0.0/16' }],
+  },
+  { of: 'a rule is deleted', before: [out, web], change: ['delete', '/nat/out'] },
+  { of: 'the last rule is deleted, with the chains', before: [out], change: ['delete', '/nat/out'] },
+  {
+    of: 'a namespace is deleted with its rule',
+    before: [red, inner],
+    change: ['delete', '/namespaces/red?cascade=true'],
+  },
+  {
+    of: 'a sysctl of a namespace is changed',
+    before: [blue],
+    change: [
+      'patch',
+      '/namespaces/blue',
+      { sysctls: { 'net.ipv4.ip_forward': null, 'net.ipv4.ip_default_ttl': '33' } },
+    ],
+  },
+];
