@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
+import { isStoreThere } from './db/open.ts';
 import { createStore, type Store } from './db/store.ts';
 import { lockHost } from './kernel/host-lock.ts';
 import { endLeftovers } from './kernel/leftovers.ts';
@@ -50,8 +51,11 @@ export interface AppOptions {
   reconcileIntervalMs?: number;
   /** A change that is not made by then is undone; half a minute if left out. */
   changeTimeoutMs?: number;
-  /** Whether it is opened only to remove everything: then what another store has left is no obstacle. */
-  isTeardown?: boolean;
+  /**
+   * `serve` if left out. `teardown`: only to remove everything; then what another store has left is no obstacle.
+   * `document`: only to be described; then the kernel is neither looked at nor locked.
+   */
+  purpose?: 'serve' | 'teardown' | 'document';
   /** The time, in milliseconds since 1970; the machine's if left out. */
   now?: () => number;
 }
@@ -85,16 +89,20 @@ const BODY_LIMIT = 256 * 1024;
  * @throws StoreError, HostLocked, ForeignHost
  */
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { version, stateDir, token, needsToken, log } = options;
-  const hostLock = await lockHost(`process ${process.pid}, with the state directory ${stateDir}`);
-  const opened: (() => void | Promise<void>)[] = [hostLock.release];
+  const { version, stateDir, token, needsToken, log, purpose = 'serve' } = options;
+  const opened: (() => void | Promise<void>)[] = [];
   try {
-    const store = createStore(join(stateDir, 'netnsd.db'));
+    if (purpose !== 'document')
+      opened.push((await lockHost(`process ${process.pid}, with the state directory ${stateDir}`)).release);
+    const path = join(stateDir, 'netnsd.db');
+    // Before a new one is made, which would be in the way of the one that was there and is to be put back.
+    if (purpose === 'serve' && !isStoreThere(path)) await checkHost(null, createOwnProcesses(options));
+    const store = createStore(path);
     opened.unshift(() => store.close());
     const services = await createServices(store, options);
     const listeners = new Listeners(log);
     const fastify = await createRoutes({ version, token, log }, services, listeners);
-    services.reconciler.start();
+    if (purpose !== 'document') services.reconciler.start();
     return {
       fastify,
       listen: async (address) =>
@@ -130,12 +138,11 @@ interface Services {
 }
 
 async function createServices(store: Store, options: AppOptions): Promise<Services> {
-  const { version, log, now = Date.now } = options;
+  const { version, log, now = Date.now, purpose = 'serve' } = options;
   const { changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
   const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
   const processes = createProcesses({ timeoutMs: changeTimeoutMs });
-  // What is done of netnsd's own accord is counted apart: what a request costs is to be told.
-  const ownProcesses = createProcesses({ timeoutMs: changeTimeoutMs });
+  const ownProcesses = createOwnProcesses(options);
   const lookLimit = pLimit(LOOKS_AT_ONCE);
   const validation = createValidation(sharedSchemas);
   const engine: Engine = new Engine({
@@ -153,9 +160,11 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     mode: reconcileMode,
     intervalMs: reconcileIntervalMs,
   });
-  await endLeftovers();
-  await reconciler.recover();
-  if (options.isTeardown !== true) await checkHost(store, ownProcesses);
+  if (purpose !== 'document') {
+    await endLeftovers();
+    await reconciler.recover();
+  }
+  if (purpose === 'serve') await checkHost(store, ownProcesses);
   return {
     processes,
     validation,
@@ -176,6 +185,11 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     inspect: new InspectService({ processes, lookLimit }),
     system: new SystemService({ store, processes, version, report: () => reconciler.report() }),
   };
+}
+
+/** What is done of netnsd's own accord is counted apart: what a request costs is to be told. */
+function createOwnProcesses({ changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS }: AppOptions): Processes {
+  return createProcesses({ timeoutMs: changeTimeoutMs });
 }
 
 async function createRoutes(

@@ -20,6 +20,8 @@ interface ReconcileServices {
   idempotency: Idempotency;
 }
 
+const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' };
+
 /** Where the kernel differs from what was asked, and having it mended. */
 export function reconcileRoutes(app: FastifyInstance, services: ReconcileServices): void {
   registerDrift(app, services.reconciler);
@@ -99,8 +101,8 @@ function registerReconcile(
         if (request.query.wait === true) await done;
         const body = JSON.stringify(operations.get(String(operation)));
         return request.query.wait === true
-          ? { status: 200, headers: { operation: path }, body }
-          : { status: 202, headers: { operation: path, location: path }, body };
+          ? { status: 200, headers: { ...JSON_TYPE, operation: path }, body }
+          : { status: 202, headers: { ...JSON_TYPE, operation: path, location: path }, body };
       }),
   );
 }

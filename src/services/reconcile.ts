@@ -10,6 +10,7 @@ import { LaneClosed, type Engine, type Settled } from './engine.ts';
 import { Journal } from './journal.ts';
 import { millisecondsSince } from './outcome.ts';
 import { Pacing } from './pacing.ts';
+import { Problem } from './problem.ts';
 import { recover } from './recovery.ts';
 import { Repairer, type Repaired } from './repair.ts';
 import { allRefs } from './scope.ts';
@@ -53,6 +54,8 @@ export class Reconciler {
   readonly #journal: Journal;
   readonly #suspected = new Map<string, Ref>();
   #isEverythingSuspected = false;
+  /** What is being mended because somebody has asked. */
+  readonly #asked = new Set<Promise<void>>();
   #working: Promise<void> | null = null;
   #wake: NodeJS.Timeout | null = null;
   #isStopped = false;
@@ -82,7 +85,7 @@ export class Reconciler {
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#wake !== null) clearTimeout(this.#wake);
-    await this.#working;
+    await Promise.all([this.#working, ...this.#asked]);
   }
 
   /** Has suspects looked at soon. */
@@ -118,13 +121,17 @@ export class Reconciler {
   /** Looks at everything and mends it because somebody asks, whatever the mode; gives the number of the operation. */
   reconcile(caller: Caller): { operation: number | null; done: Promise<void> } {
     const entry = { action: 'reconcile', kind: null, name: null, caller } as const;
+    if (this.#isStopped) throw new Problem('shutting-down', 'nothing new is begun');
     const operation = this.#journal.beginRepair(entry, [], { attempts: [], sysctls: [] });
+    if (operation === null) return { operation, done: Promise.resolve() };
     const finish = async (): Promise<void> => {
       const outcome = await this.#reconcile();
-      if (operation !== null) this.#journal.fail(operation, outcome);
+      this.#journal.fail(operation, outcome);
       this.#journal.log(entry, operation, outcome);
     };
-    return { operation, done: finish() };
+    const done = finish().finally(() => this.#asked.delete(done));
+    this.#asked.add(done);
+    return { operation, done };
   }
 
   /** For /system: what was last found, and whether everything was put in order once. */
