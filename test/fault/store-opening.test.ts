@@ -273,7 +273,7 @@ describe('netnsd starts as ever', () => {
     expect(readdirSync(stateDir)).toEqual(['token']);
     await run('mount', '-o', 'remount,size=4m', stateDir);
     const { curl, end } = await startServer([], { stateDir });
-    expect((await curl('/readyz')).status).toBe(200);
+    await expect.poll(async () => (await curl('/readyz')).status).toBe(200);
     await end();
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import supertest from 'supertest';
 import { afterAll, afterEach, beforeAll, onTestFinished } from 'vitest';
-import { buildApp, type App } from '../../src/app.ts';
+import { buildApp, type App, type AppOptions } from '../../src/app.ts';
 import { readToken } from '../../src/plugins/token.ts';
 import { createConformance, type Conformance } from './conformance.ts';
 
@@ -23,7 +23,7 @@ export interface Daemon {
   stop: () => Promise<void>;
 }
 
-export interface DaemonOptions {
+export interface DaemonOptions extends Pick<AppOptions, 'reconcileMode' | 'reconcileIntervalMs'> {
   /** Where the store is; a new directory that goes with the test if left out. */
   stateDir?: string;
   needsToken?: boolean;
@@ -71,11 +71,20 @@ async function openDaemon({
   stateDir,
   needsToken = true,
   now = Date.now,
+  ...reconciling
 }: Omit<DaemonOptions, 'cleansUp'>): Promise<OpenDaemon> {
   const directory = stateDir ?? mkdtempSync(join(tmpdir(), 'netnsd-test-'));
   const token = readToken(directory);
   const log = pino({ level: process.env['NETNSD_TEST_LOG'] ?? 'silent' });
-  const app = await buildApp({ version: '0.0.0-test', stateDir: directory, token, needsToken, log, now });
+  const app = await buildApp({
+    version: '0.0.0-test',
+    stateDir: directory,
+    token,
+    needsToken,
+    log,
+    now,
+    ...reconciling,
+  });
   const socketPath = join(directory, 'netnsd.sock');
   await app.listen({ transport: 'unix', path: socketPath });
   const tcp = await app.listen({ transport: 'tcp', host: '127.0.0.1', port: 0 });
