@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { describe, expect, it, onTestFailed, onTestFinished } from 'vitest';
 import { kernelDifferences, kernelState, leftBehind } from '../support/kernel-state.ts';
 import { runServer, startServer, temporaryDirectory } from '../support/server.ts';
@@ -137,6 +138,20 @@ describe('netnsd teardown', () => {
     expect(await leftBehind(before)).toEqual([]);
   });
 
+  it('works after a reboot, when only the records are left', async () => {
+    const stateDir = await layOut();
+    const { exitCode, stdout, stderr } = await execa(
+      'script/sandbox',
+      [process.execPath, 'src/main.ts', 'teardown', '--state-dir', stateDir],
+      { reject: false },
+    );
+    expect([exitCode, stderr, stdout.split('\n').toSorted()]).toEqual([0, '', REMOVED.toSorted()]);
+    // The first network is still there, and now nobody knows it.
+    expect((await teardown(stateDir)).exitCode).toBe(0);
+    await run('ip', 'netns', 'delete', 'blue');
+    await run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
+  });
+
   it('with --unrecorded removes that alone', async () => {
     const stateDir = await layOut();
     await run('ip', 'link', 'add', 'stray0', 'group', '20851', 'type', 'bridge');
@@ -168,9 +183,8 @@ describe('netnsd teardown', () => {
     const stateDir = await layOut();
     await run('mount', '--bind', '/proc/sys', '/proc/sys');
     await run('mount', '-o', 'remount,bind,ro', '/proc/sys');
-    const { exitCode, stderr, lines } = await teardown(stateDir).finally(async () =>
-      run('umount', '/proc/sys'),
-    );
+    const { exitCode, stderr, lines } = await teardown(stateDir);
+    await run('umount', '/proc/sys');
     expect([exitCode, lines, stderr]).toEqual([
       1,
       expect.arrayContaining(['removed link/veth01', 'removed bridge/br00']),
