@@ -37,6 +37,7 @@ async function documentText(): Promise<string> {
       stateDir,
       token: 'unused',
       needsToken: true,
+      purpose: 'document',
       log: pino({ level: 'silent' }),
     });
     const document = app.fastify.swagger();

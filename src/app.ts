@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
+import { isStoreThere } from './db/open.ts';
 import { createStore, type Store } from './db/store.ts';
 import { lockHost } from './kernel/host-lock.ts';
 import { endLeftovers } from './kernel/leftovers.ts';
@@ -51,8 +52,11 @@ export interface AppOptions {
   reconcileIntervalMs?: number;
   /** A change that is not made by then is undone; half a minute if left out. */
   changeTimeoutMs?: number;
-  /** Whether it is opened only to remove everything: then what another store has left is no obstacle. */
-  isTeardown?: boolean;
+  /**
+   * `serve` if left out. `teardown`: only to remove everything; then what another store has left is no obstacle.
+   * `document`: only to be described; then the kernel is neither looked at nor locked.
+   */
+  purpose?: 'serve' | 'teardown' | 'document';
   /** The time, in milliseconds since 1970; the machine's if left out. */
   now?: () => number;
 }
@@ -86,17 +90,24 @@ const BODY_LIMIT = 256 * 1024;
  * @throws StoreError, HostLocked, ForeignHost
  */
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { version, stateDir, token, needsToken, log } = options;
-  const hostLock = await lockHost(`process ${process.pid}, with the state directory ${stateDir}`);
-  const opened: (() => void | Promise<void>)[] = [hostLock.release];
+  const { version, stateDir, token, needsToken, log, purpose = 'serve' } = options;
+  const opened: (() => void | Promise<void>)[] = [];
   try {
-    const store = createStore(join(stateDir, 'netnsd.db'));
+    if (purpose !== 'document')
+      opened.push((await lockHost(`process ${process.pid}, with the state directory ${stateDir}`)).release);
+    const path = join(stateDir, 'netnsd.db');
+    // Before a new one is made, which would be in the way of the one that was there and is to be put back.
+    if (purpose === 'serve' && !isStoreThere(path)) await checkHost(null, createOwnProcesses(options));
+    const store = createStore(path);
     opened.unshift(() => store.close());
     const services = await createServices(store, options);
     const listeners = new Listeners(log);
     const fastify = await createRoutes({ version, token, log }, services, listeners);
     // What changes while everything is first looked at is told.
-    const started = services.watch.start().then(() => services.reconciler.start());
+    const started =
+      purpose === 'document'
+        ? Promise.resolve()
+        : services.watch.start().then(() => services.reconciler.start());
     started.catch((error: unknown) => log.error({ err: error }, 'drift is not looked for'));
     return {
       fastify,
@@ -159,11 +170,11 @@ function createWatch({
 }
 
 async function createServices(store: Store, options: AppOptions): Promise<Services> {
-  const { version, log, now = Date.now, changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS } = options;
-  const { reconcileMode = 'repair', reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
+  const { version, log, now = Date.now, purpose = 'serve' } = options;
+  const { changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
+  const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
   const processes = createProcesses({ timeoutMs: changeTimeoutMs });
-  // What is done of netnsd's own accord is counted apart: what a request costs is to be told.
-  const ownProcesses = createProcesses({ timeoutMs: changeTimeoutMs });
+  const ownProcesses = createOwnProcesses(options);
   const lookLimit = pLimit(LOOKS_AT_ONCE);
   const validation = createValidation(sharedSchemas);
   const engine: Engine = new Engine({
@@ -189,9 +200,11 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     reconcileMode === 'repair'
       ? createWatch({ store, processes: ownProcesses, log, engine, reconciler })
       : NO_WATCH;
-  await endLeftovers();
-  await reconciler.recover();
-  if (options.isTeardown !== true) await checkHost(store, ownProcesses);
+  if (purpose !== 'document') {
+    await endLeftovers();
+    await reconciler.recover();
+  }
+  if (purpose === 'serve') await checkHost(store, ownProcesses);
   return {
     processes,
     validation,
@@ -218,6 +231,11 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
       report: () => ({ ...reconciler.report(), ...watch.state() }),
     }),
   };
+}
+
+/** What is done of netnsd's own accord is counted apart: what a request costs is to be told. */
+function createOwnProcesses({ changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS }: AppOptions): Processes {
+  return createProcesses({ timeoutMs: changeTimeoutMs });
 }
 
 async function createRoutes(

@@ -48,7 +48,7 @@ async function serve(config: Config): Promise<number> {
 /** Removes all that is netnsd's, and says what; 1 if something could not be removed. */
 async function tearDown(config: Config): Promise<number> {
   const log = createLog({ ...config, logLevel: 'error' });
-  const app = await buildApp({ ...optionsOf(config), log, reconcileMode: 'off', isTeardown: true });
+  const app = await buildApp({ ...optionsOf(config), log, reconcileMode: 'off', purpose: 'teardown' });
   try {
     const { resources, unrecorded, failed } = await app.teardown(config.isOnlyUnrecorded);
     const lines = [

@@ -37,6 +37,17 @@ export function openStore(path: string): Database {
   }
 }
 
+/**
+ * Whether there is a store to open, rather than one to be made.
+ *
+ * @throws StoreError if there is none, and something is left of one
+ */
+export function isStoreThere(path: string): boolean {
+  if (existsSync(path)) return true;
+  checkNothingLeft(path);
+  return false;
+}
+
 /** A new store is there as a whole or not at all: what is half made would be taken for one that is damaged. */
 function makeStore(path: string, migrations: readonly Migration[]): void {
   checkNothingLeft(path);

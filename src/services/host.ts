@@ -15,28 +15,51 @@ export class ForeignHost extends Error {
  * Makes sure that what bears netnsd's marks in the daemon's own namespace is of this store, if anything does. With
  * another store, or one that was lost and made anew, "there is no intent" must not come to mean "delete it all".
  *
+ * @param store null if there is none yet
  * @throws ForeignHost if there are marks and the store explains none of them
  */
-export async function checkHost(store: Store, processes: Processes): Promise<void> {
+export async function checkHost(store: Store | null, processes: Processes): Promise<void> {
   const snapshot = await hostSnapshot(processes);
-  const scope = scopeOf(store, allRefs(store), new Set());
-  const want = compileScope(scope, sysctlsBeforeOf(store, scope));
-  const macs = new Set([...want.devices.values()].map(({ mac }) => mac));
-  const comments = new Set(
-    [...want.firewalls.values()].flatMap(({ rules }) => [...rules.values()].map(({ comment }) => comment)),
-  );
   const devices = markedDevices(snapshot);
   const rules = markedRules(snapshot);
-  const isKnown =
-    devices.some(({ mac }) => macs.has(mac ?? '')) || rules.some(({ comment }) => comments.has(comment));
-  if (devices.length + rules.length === 0 || isKnown) return;
-  const names = devices.map(({ name }) => name);
-  throw new ForeignHost(
-    `this host has what netnsd made with another store: ${describe(names, 'interface')}, ${describe(
+  if (devices.length + rules.length === 0) return;
+  const { macs, comments } = store === null ? nothingKnown : knownTo(store);
+  if (devices.some(({ mac }) => macs.has(mac ?? '')) || rules.some(({ comment }) => comments.has(comment)))
+    return;
+  const found = [
+    ...describe(
+      devices.map(({ name }) => name),
+      'interface',
+    ),
+    ...describe(
       rules.map(({ comment }) => comment),
       'rule',
-    )}. The store here knows none of it, so nothing was touched. Start netnsd with the --state-dir that they belong to or put its store back; or remove them with \`netnsd teardown\``,
+    ),
+  ];
+  throw new ForeignHost(
+    `this host has what netnsd made with another store: ${found.join(' and ')}. ${
+      store === null ? 'There is no store here' : 'The store here knows none of it'
+    }, so nothing was touched. Start netnsd with the --state-dir that they belong to, or put its store back; or remove them with \`netnsd teardown\``,
   );
+}
+
+/** By what a store's devices and rules are known. */
+interface Known {
+  macs: ReadonlySet<string>;
+  comments: ReadonlySet<string>;
+}
+
+const nothingKnown: Known = { macs: new Set(), comments: new Set() };
+
+function knownTo(store: Store): Known {
+  const scope = scopeOf(store, allRefs(store), new Set());
+  const { devices, firewalls } = compileScope(scope, sysctlsBeforeOf(store, scope));
+  return {
+    macs: new Set([...devices.values()].map(({ mac }) => mac)),
+    comments: new Set(
+      [...firewalls.values()].flatMap(({ rules }) => [...rules.values()].map(({ comment }) => comment)),
+    ),
+  };
 }
 
 /** What is in the daemon's own namespace; a family without a tool has no rules of ours. */
@@ -53,9 +76,11 @@ export function markedDevices({ inside }: Snapshot) {
 
 const LISTED = 5;
 
-function describe(names: readonly string[], what: string): string {
+function describe(names: readonly string[], what: string): string[] {
   const unique = [...new Set(names)];
-  if (unique.length === 0) return `no ${what}s`;
+  if (unique.length === 0) return [];
   const rest = unique.length > LISTED ? ` and ${unique.length - LISTED} more` : '';
-  return `${unique.length} ${what}${unique.length === 1 ? '' : 's'} (${unique.slice(0, LISTED).join(', ')}${rest})`;
+  return [
+    `${unique.length} ${what}${unique.length === 1 ? '' : 's'} (${unique.slice(0, LISTED).join(', ')}${rest})`,
+  ];
 }

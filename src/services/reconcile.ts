@@ -10,6 +10,7 @@ import { LaneClosed, type Engine, type Settled } from './engine.ts';
 import { Journal } from './journal.ts';
 import { millisecondsSince } from './outcome.ts';
 import { Pacing } from './pacing.ts';
+import { Problem } from './problem.ts';
 import { recover } from './recovery.ts';
 import { Repairer, type Repaired } from './repair.ts';
 import { allRefs } from './scope.ts';
@@ -67,7 +68,7 @@ export class Reconciler {
 
   /** Undoes what was not finished when netnsd last ended; to be called before anything else may change the kernel. */
   async recover(): Promise<void> {
-    this.#needsRecovery = !(await recover(this.#deps));
+    this.#needsRecovery = !(await recover(this.#deps, this.#asked.size === 0));
   }
 
   /** Begins to look, first at everything. */
@@ -116,10 +117,12 @@ export class Reconciler {
   /** Looks at everything and mends it because somebody asks, whatever the mode; gives the number of the operation. */
   reconcile(caller: Caller): { operation: number | null; done: Promise<void> } {
     const entry = { action: 'reconcile', kind: null, name: null, caller } as const;
+    if (this.#isStopped) throw new Problem('shutting-down', 'nothing new is begun');
     const operation = this.#journal.beginRepair(entry, [], { attempts: [], sysctls: [] });
+    if (operation === null) return { operation, done: Promise.resolve() };
     const finish = async (): Promise<void> => {
       const outcome = await this.#reconcile();
-      if (operation !== null) this.#journal.fail(operation, outcome);
+      this.#journal.fail(operation, outcome);
       this.#journal.log(entry, operation, outcome);
       this.#asked.delete(done);
     };

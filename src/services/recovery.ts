@@ -22,11 +22,12 @@ type Side = (Ref & { resource: Stored | null })[];
  * the resources in question. Nothing is guessed: only what an operation said that it would make is taken away. To
  * be called in the lane, or before there is one.
  *
+ * @param isNothingAsked whether no client waits for everything to be looked at: then such an operation is an old one
  * @returns whether nothing is left to be undone
  * @throws StoreError
  */
-export async function recover({ store, processes, log }: Deps): Promise<boolean> {
-  const open = store.operations.open();
+export async function recover({ store, processes, log }: Deps, isNothingAsked: boolean): Promise<boolean> {
+  const open = store.operations.open().filter(({ action }) => isNothingAsked || action !== 'reconcile');
   if (open.length === 0) return true;
   const host = hostIdentity();
   // Of another boot, or another network namespace, nothing is left here.

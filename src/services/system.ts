@@ -68,8 +68,10 @@ export class SystemService {
     const names = unrecorded
       .slice(0, UNRECORDED_NAMED)
       .map(({ namespace, name }) => `${name} (${namespace})`);
+    const rest =
+      unrecorded.length > UNRECORDED_NAMED ? ` and ${unrecorded.length - UNRECORDED_NAMED} more` : '';
     return [
-      `${unrecorded.length} things bear netnsd's marks and are not recorded, such as ${names.join(', ')}; they are left alone; GET /drift lists them, and \`netnsd teardown --unrecorded\` removes those in the daemon's own namespace`,
+      `what bears netnsd's marks and is not recorded is left alone: ${names.join(', ')}${rest}; GET /drift lists all of it, and \`netnsd teardown --unrecorded\` removes what of it is in the daemon's own namespace`,
     ];
   }
 

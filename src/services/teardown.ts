@@ -46,20 +46,25 @@ export async function teardown(deps: Deps, isOnlyUnrecorded: boolean): Promise<R
 /** As if a client had deleted each, what refers to others first. */
 async function removeRecorded({ store, resources }: Deps, removed: Removed): Promise<void> {
   const all = allRefs(store);
+  const removeOne = async (ref: Ref): Promise<void> => {
+    try {
+      await resources.make(resources.removal(ref, true, UNCONDITIONAL, CALLER));
+      removed.resources.push(ref);
+    } catch (error) {
+      removed.failed.push(`${refText(ref)}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
   for (const kind of kindNames.toReversed()) {
     const refs = all.filter((ref) => ref.kind === kind);
-    await Promise.all(
-      refs.map(async (ref) => {
-        try {
-          await resources.make(resources.removal(ref, true, UNCONDITIONAL, CALLER));
-          removed.resources.push(ref);
-        } catch (error) {
-          removed.failed.push(`${refText(ref)}: ${error instanceof Error ? error.message : String(error)}`);
-        }
-      }),
-    );
+    for (let at = 0; at < refs.length; at += TOGETHER) {
+      const group = refs.slice(at, at + TOGETHER);
+      await Promise.all(group.map(removeOne));
+    }
   }
 }
+
+/** Taking devices away takes its time, and what waits for too long is refused. */
+const TOGETHER = 64;
 
 /** With one end of a pair the other goes; what is left after so many rounds can't be removed. */
 const ROUNDS = 10;

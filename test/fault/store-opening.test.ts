@@ -272,8 +272,8 @@ describe('netnsd starts as ever', () => {
     expect(exitCode).toBe(1);
     expect(readdirSync(stateDir)).toEqual(['token']);
     await run('mount', '-o', 'remount,size=4m', stateDir);
-    const { curl, end } = await startServer(['--reconcile', 'off'], { stateDir });
-    expect((await curl('/readyz')).status).toBe(200);
+    const { curl, end } = await startServer([], { stateDir });
+    await expect.poll(async () => (await curl('/readyz')).status).toBe(200);
     await end();
   });
 });

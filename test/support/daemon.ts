@@ -23,7 +23,7 @@ export interface Daemon {
   stop: () => Promise<void>;
 }
 
-export interface DaemonOptions {
+export interface DaemonOptions extends Pick<AppOptions, 'reconcileMode' | 'reconcileIntervalMs'> {
   /** Where the store is; a new directory that goes with the test if left out. */
   stateDir?: string;
   needsToken?: boolean;

@@ -80,6 +80,7 @@ async function readDocument() {
     stateDir,
     token: 'unused',
     needsToken: true,
+    purpose: 'document',
     log: pino({ level: 'silent' }),
   });
   const made: unknown = app.fastify.swagger();
