@@ -161,8 +161,8 @@ export class Engine {
         continue;
       }
       // Two changes of one resource don't go together: each is answered with what it made of it, and what is
-      // deleted and made again is made anew.
-      if (draft.touches(waiting.change)) {
+      // deleted and made again is made anew. What is adopted goes alone.
+      if (draft.excludes(waiting.change)) {
         this.#waiting.unshift(...batch.slice(at));
         break;
       }
@@ -279,9 +279,10 @@ export class Engine {
   }
 }
 
-function describe({ ref: { kind, name }, before, after }: Touched): DryRun['changes'] {
+function describe({ ref: { kind, name }, before, after, adoption }: Touched): DryRun['changes'] {
   if (before === null && after === null) return [];
-  const action = before === null ? 'create' : after === null ? 'delete' : 'change';
+  const made = adoption === null ? 'create' : 'adopt';
+  const action = before === null ? made : after === null ? 'delete' : 'change';
   return [{ action, kind, name }];
 }
 

@@ -80,6 +80,7 @@ function unsettledBy(operations: readonly OperationRecord[]): Unsettled {
     mayBe: [merge('after'), merge('before')],
     attempts: new Set(operations.flatMap(({ notes }) => notes.attempts)),
     sysctls: operations.flatMap(({ notes }) => notes.sysctls),
+    adoptions: operations.flatMap(({ notes }) => notes.adoptions),
   };
 }
 
