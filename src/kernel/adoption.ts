@@ -11,6 +11,7 @@ import {
   type KernelInterface,
 } from './interface.ts';
 import { ROUTE_PROTOCOL } from './marks.ts';
+import { token } from './render.ts';
 import type { Answer, Read } from './sessions.ts';
 
 /** A device that is in the kernel, whoever made it. */
@@ -52,11 +53,10 @@ export function marksOf(
   { index, ours, group }: KernelInterface,
   routes: readonly RouteOfProtocol[],
 ): ForeignMarks {
-  return {
-    index,
-    group: ours ? null : group,
-    routes: routes.filter(({ protocol }) => protocol !== ROUTE_PROTOCOL),
-  };
+  const others = routes.filter(({ protocol }) => protocol !== ROUTE_PROTOCOL);
+  // Names out of the files of iproute2: what could not be given back is not taken.
+  for (const name of [group, ...others.map(({ protocol }) => protocol)]) token(name);
+  return { index, group: ours ? null : group, routes: others };
 }
 
 export interface RouteOfProtocol {

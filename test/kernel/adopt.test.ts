@@ -155,6 +155,26 @@ describe('adopting a bridge', () => {
     expect([taken.status, taken.body.references]).toMatchObject([422, [{ name: 'br-old' }]]);
   });
 
+  it('goes together with nothing else, and only once', async () => {
+    const { request } = await startDaemon();
+    await oldBridge();
+    const adopt = () => request.put('/bridges/br-old?adopt=true').send(bridge);
+    const requests = [
+      request.post('/namespaces').send({ name: 'blue' }),
+      adopt(),
+      request.post('/namespaces').send({ name: 'red' }),
+      adopt(),
+      request.post('/bridges').send({ name: 'br-new' }),
+      request.put('/bridges/br-other?adopt=true').send({ interface: 'br-old' }),
+    ];
+    const answers = await Promise.all(requests);
+    const statuses = answers.map(({ status }) => status);
+    // The last one finds the bridge as well, but not as it asks for it, or taken by then.
+    expect(statuses.slice(0, 5).toSorted((a, b) => a - b)).toEqual([200, 201, 201, 201, 201]);
+    expect([409, 422]).toContain(statuses[5]);
+    expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
+  });
+
   it('is no word for nat rules, POST or PATCH', async () => {
     const { request } = await startDaemon();
     const rule = { type: 'masquerade', source: '10.1.1.0/24' };
