@@ -169,14 +169,15 @@ function createWatch({
   });
 }
 
-async function createServices(store: Store, options: AppOptions): Promise<Services> {
-  const { version, log, now = Date.now, purpose = 'serve' } = options;
-  const { changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
+/** What changes the kernel, and what keeps it so. */
+function createCore(
+  store: Store,
+  options: AppOptions,
+  processes: Processes,
+): Pick<Services, 'engine' | 'reconciler' | 'watch'> {
+  const { log, changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
   const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
-  const processes = createProcesses({ timeoutMs: changeTimeoutMs });
   const ownProcesses = createOwnProcesses(options);
-  const lookLimit = pLimit(LOOKS_AT_ONCE);
-  const validation = createValidation(sharedSchemas);
   const engine: Engine = new Engine({
     store,
     processes,
@@ -200,11 +201,20 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     reconcileMode === 'repair'
       ? createWatch({ store, processes: ownProcesses, log, engine, reconciler })
       : NO_WATCH;
+  return { engine, reconciler, watch };
+}
+
+async function createServices(store: Store, options: AppOptions): Promise<Services> {
+  const { version, log, now = Date.now, purpose = 'serve' } = options;
+  const processes = createProcesses({ timeoutMs: options.changeTimeoutMs ?? DEFAULT_CHANGE_TIMEOUT_MS });
+  const lookLimit = pLimit(LOOKS_AT_ONCE);
+  const validation = createValidation(sharedSchemas);
+  const { engine, reconciler, watch } = createCore(store, options, processes);
   if (purpose !== 'document') {
     await endLeftovers();
     await reconciler.recover();
   }
-  if (purpose === 'serve') await checkHost(store, ownProcesses);
+  if (purpose === 'serve') await checkHost(store, createOwnProcesses(options));
   return {
     processes,
     validation,

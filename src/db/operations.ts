@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import type { Adoption } from '../schemas/adoption.ts';
 import type { Kind } from '../schemas/common.ts';
 import { parseColumn, wordColumn } from './column.ts';
 import type { SysctlBefore } from './sysctls.ts';
@@ -15,6 +16,8 @@ export interface OperationNotes {
   attempts: string[];
   /** What stood in sysctls that were about to be written for the first time. */
   sysctls: SysctlBefore[];
+  /** What was somebody else's and was about to be marked as netnsd's: it is given its marks back, never deleted. */
+  adoptions: Adoption[];
 }
 
 /** An entry of the journal. */
@@ -161,10 +164,10 @@ function createWrites(database: Database): Omit<OperationRepository, Reads> {
 }
 
 function withMore(
-  { host, attempts, sysctls }: OperationNotes,
+  { attempts, sysctls, ...others }: OperationNotes,
   more: Pick<OperationNotes, 'attempts' | 'sysctls'>,
 ): OperationNotes {
-  return { host, attempts: [...attempts, ...more.attempts], sysctls: [...sysctls, ...more.sysctls] };
+  return { ...others, attempts: [...attempts, ...more.attempts], sysctls: [...sysctls, ...more.sysctls] };
 }
 
 function fromRow(row: Row): OperationRecord {
@@ -179,7 +182,8 @@ function fromRow(row: Row): OperationRecord {
     undone: row.undone === 1,
     before: parseColumn(row.before),
     after: parseColumn(row.after),
-    notes: parseColumn(row.notes),
+    // Entries of before there was adoption have none.
+    notes: { adoptions: [], ...parseColumn<Omit<OperationNotes, 'adoptions'>>(row.notes) },
     commands: parseColumn(row.commands),
     problem: row.problem === null ? null : parseColumn(row.problem),
     processes: row.processes,

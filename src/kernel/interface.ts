@@ -6,6 +6,12 @@ import { DEVICE_GROUP, ROUTE_PROTOCOL } from './marks.ts';
 export interface KernelInterface extends Interface {
   /** Whether it bears the mark of what netnsd makes. */
   ours: boolean;
+  group: string;
+  /** Of one end of a veth pair: the name of the other, if that is in the same namespace. */
+  peerName: string | null;
+  /** Otherwise its index, and the id of its namespace as seen from this one's. */
+  peerIndex: number | null;
+  peerNamespaceId: number | null;
   bridgeId: string | null;
   stp: boolean;
   ageingSeconds: number | null;
@@ -68,6 +74,10 @@ function parseInterface(object: Json): KernelInterface {
     bridge: text(object['master']),
     statistics: statisticsOf(asObject(stats['rx']) ?? {}, asObject(stats['tx']) ?? {}),
     ours: object['group'] === DEVICE_GROUP,
+    group: text(object['group']) ?? 'default',
+    peerName: text(object['link']),
+    peerIndex: numberOrNull(object['link_index']),
+    peerNamespaceId: numberOrNull(object['link_netnsid']),
     bridgeId: bridgeIdText(text(bridge['bridge_id'])),
     stp: number(bridge['stp_state']) !== 0,
     ageingSeconds: typeof ageing === 'number' ? ageing / 100 : null,
@@ -90,7 +100,8 @@ export function parseOwnRoutes(answer: readonly unknown[]): Route[] {
   });
 }
 
-function parseRoute(object: Json): Route {
+/** A route as `ip -j route show` prints it. */
+export function parseRoute(object: Json): Route {
   const metric = object['metric'];
   return {
     to: destination(text(object['dst']) ?? 'default'),
@@ -157,8 +168,12 @@ function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function text(value: unknown): string | null {
+export function text(value: unknown): string | null {
   return typeof value === 'string' ? value : null;
+}
+
+export function numberOrNull(value: unknown): number | null {
+  return typeof value === 'number' ? value : null;
 }
 
 function number(value: unknown): number {

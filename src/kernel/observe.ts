@@ -1,5 +1,8 @@
+import type { ForeignMarks } from '../schemas/adoption.ts';
 import type { Route } from '../schemas/interface.ts';
+import { routeKey } from '../schemas/route.ts';
 import { HOST, refText } from '../schemas/common.ts';
+import { marksOf, parseRoutesTo } from './adoption.ts';
 import { CHAIN_MARK, ownFirewall, type SavedFirewall } from './firewall.ts';
 import { parseInterfaces, parseOwnRoutes, type KernelInterface } from './interface.ts';
 import { boundInode, isNameTaken } from './namespace.ts';
@@ -55,7 +58,19 @@ export function requestFor({ candidates, identities }: Recognition): SnapshotReq
   }
   for (const [name, keys] of namespaces) namespaces.set(name, [...new Set(keys)]);
   const firewalls = new Map(candidates.flatMap(({ firewalls: each }) => [...each]));
-  return { namespaces, firewalls: [...firewalls.values()].filter(({ namespace }) => isPresent(namespace)) };
+  const adopted = candidates
+    .flatMap(({ devices }) => [...devices.values()])
+    .filter(({ foreign }) => foreign !== undefined);
+  const routes = new Map(
+    [...Map.groupBy(adopted, ({ namespace }) => namespace)].map(
+      ([namespace, devices]) => [namespace, devices.flatMap((device) => device.routes)] as const,
+    ),
+  );
+  return {
+    namespaces,
+    firewalls: [...firewalls.values()].filter(({ namespace }) => isPresent(namespace)),
+    routes,
+  };
 }
 
 function namespacesSpokenOf({ namespaces, devices, sysctls, firewalls }: KernelState): string[] {
@@ -118,9 +133,11 @@ function findInside(
     for (const [id, entry] of sysctls)
       if (entry.namespace === namespace)
         state.sysctls.set(id, { ...entry, value: inside.sysctls[entry.key] ?? '' });
-  const wanted = candidates.flatMap(({ devices }) =>
+  const there = candidates.flatMap(({ devices }) =>
     [...devices.values()].filter((device) => device.namespace === namespace),
   );
+  findAdopted(state, there, inside, candidates);
+  const wanted = there.filter(({ key }) => foreignMarks(key, candidates) === undefined);
   const missing: Device[] = [];
   for (const device of wanted) {
     const [found] = parseInterfaces([inside.interfaces.get(device.name)]);
@@ -145,6 +162,43 @@ function findInside(
       name: found.name,
     });
   }
+}
+
+/** What is being adopted is known by its index, marked or not, and by nothing else. */
+function findAdopted(
+  state: KernelState,
+  devices: readonly Device[],
+  inside: Inside,
+  candidates: readonly KernelState[],
+): void {
+  for (const device of devices) {
+    const marks = foreignMarks(device.key, candidates);
+    const adopted = marks === undefined ? null : adoptedDevice(device, marks, inside, candidates);
+    if (adopted !== null) state.devices.set(device.key, adopted);
+  }
+}
+
+function foreignMarks(key: string, candidates: readonly KernelState[]): ForeignMarks | undefined {
+  return candidates.map(({ devices }) => devices.get(key)?.foreign).find((foreign) => foreign !== undefined);
+}
+
+function adoptedDevice(
+  device: Device,
+  { index }: ForeignMarks,
+  inside: Inside,
+  candidates: readonly KernelState[],
+): Device | null {
+  const found = parseInterfaces([...inside.interfaces.values()]).find((entry) => entry.index === index);
+  if (found?.type !== device.kind.type) return null;
+  const wanted = candidates.flatMap(({ devices }) => devices.get(device.key)?.routes ?? []);
+  const known = [...new Map(wanted.map((route) => [routeKey(route), route])).values()];
+  const routes = parseRoutesTo(known, found.name, inside.routesTo);
+  return {
+    ...observedDevice(device, found, inside, candidates),
+    name: found.name,
+    routes: routes.map(({ route }) => route),
+    foreign: marksOf(found, routes),
+  };
 }
 
 function observedDevice(

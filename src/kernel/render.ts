@@ -1,6 +1,7 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
+import { familyOfRoute } from '../schemas/route.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
@@ -100,6 +101,7 @@ const renderers: Renderers = {
   'device.down': ({ device }) => setDevice(device, ['down']),
   'device.mtu': ({ device, mtu }) => setDevice(device, ['mtu', mtu]),
   'device.mac': ({ device, mac }) => setDevice(device, ['address', mac]),
+  'device.group': ({ device, group }) => setDevice(device, ['group', group ?? DEVICE_GROUP]),
   'device.rename': ({ device, name }) => setDevice(device, ['name', name]),
   'device.move': ({ device, to }) =>
     setDevice(device, [
@@ -124,6 +126,9 @@ const renderers: Renderers = {
   'route.add': ({ device, route }) => ip(device.namespace, ['route', 'add', ...routeTokens(device, route)]),
   'route.delete': ({ device, route }) =>
     ip(device.namespace, ['route', 'delete', ...routeTokens(device, route)]),
+  // One message, so that packets find a route at any time.
+  'route.protocol': ({ device, route, protocol }) =>
+    ip(device.namespace, ['route', 'replace', ...routeTokens(device, route, protocol ?? ROUTE_PROTOCOL)]),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
   'chain.set': ({ namespace, family, chain }) =>
     iptables(namespace, family, chain.table, [
@@ -147,9 +152,13 @@ function bridgeOptions({ stp, ageingSeconds }: { stp: boolean; ageingSeconds: nu
   return ['stp_state', stp ? 1 : 0, 'ageing_time', ageingSeconds * 100];
 }
 
-function routeTokens(device: DeviceRef, route: Route): (string | number)[] {
+function routeTokens(
+  device: DeviceRef,
+  route: Route,
+  protocol: string = ROUTE_PROTOCOL,
+): (string | number)[] {
   // `default` is of the family that the gateway or the source has, and of IPv4 where nothing tells.
-  const isDefault6 = route.to === 'default' && familyOf(route.via ?? route.src ?? '') === 6;
+  const isDefault6 = route.to === 'default' && familyOfRoute(route) === 6;
   return [
     isDefault6 ? '::/0' : route.to,
     ...(route.via === null ? [] : ['via', route.via]),
@@ -160,7 +169,7 @@ function routeTokens(device: DeviceRef, route: Route): (string | number)[] {
     'table',
     route.table,
     'proto',
-    ROUTE_PROTOCOL,
+    protocol,
   ];
 }
 

@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { HOST } from '../schemas/common.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
 import type { Prelude } from './ip-session.ts';
-import { ownInterface } from './interface.ts';
+import { ownInterface, parseInterfaces } from './interface.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
 import { restoreRules, type Note } from './restore.ts';
@@ -22,10 +22,15 @@ export interface RanCommand {
 export interface Run {
   steps: readonly Step[];
   /** Devices that are there already and are about to be changed: each must bear our mark, or nothing is done. */
-  expected: readonly DeviceRef[];
+  expected: readonly ExpectedDevice[];
   reads: readonly Read[];
   /** Not called for the daemon's own namespace, whose sysctls can be read without a process. */
   beforeWriting?: BeforeWriting;
+}
+
+/** A device that bears our mark, or that is about to be given it and is known by its index until then. */
+export interface ExpectedDevice extends DeviceRef {
+  foreign?: { index: number };
 }
 
 /** What a run did, complete or not. */
@@ -74,22 +79,28 @@ export async function run(
 const PROCESSES_AT_ONCE = 16;
 
 /** A name may have passed to somebody else's device since the plan was made: look at what bears it first. */
-async function checkMarks(sessions: Sessions, expected: readonly DeviceRef[]): Promise<void> {
+async function checkMarks(sessions: Sessions, expected: readonly ExpectedDevice[]): Promise<void> {
   const byNamespace = Map.groupBy(expected, ({ namespace }) => namespace);
   await Promise.all(
     [...byNamespace].map(async ([namespace, devices]) => {
-      const names = [...new Set(devices.map(({ name }) => name))];
-      const lines = names.map((name) => `address show dev ${name}`);
+      const byName = new Map(devices.map((device) => [device.name, device]));
+      const lines = [...byName.keys()].map((name) => `address show dev ${name}`);
       const answers = await (await sessions.of(namespace)).show(lines);
-      for (const [at, name] of names.entries()) {
-        if (ownInterface(name, answers[at] ?? []) !== undefined) continue;
+      for (const [at, device] of [...byName.values()].entries()) {
+        const { name } = device;
+        if (isExpected(device, answers[at] ?? [])) continue;
         throw new AssumptionFailed(
           `ip address show dev ${name}`,
-          `${name} in ${namespace} is not the device that netnsd made`,
+          `${name} in ${namespace} is not the device that netnsd knows`,
         );
       }
     }),
   );
+}
+
+function isExpected({ name, foreign }: ExpectedDevice, answer: readonly unknown[]): boolean {
+  if (foreign === undefined) return ownInterface(name, answer) !== undefined;
+  return parseInterfaces(answer).some((entry) => entry.name === name && entry.index === foreign.index);
 }
 
 async function invoke(

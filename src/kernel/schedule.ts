@@ -134,6 +134,7 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   }),
   'port.detach': ofDevice,
   'bridge.set': ofDevice,
+  'device.group': ofDevice,
   'device.up': ofDevice,
   'device.down': ofDevice,
   'device.mtu': ofDevice,
@@ -142,6 +143,7 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'address.delete': ofDevice,
   'route.add': ofDevice,
   'route.delete': ofDevice,
+  'route.protocol': ofDevice,
 };
 
 /** A device needs its namespace; and rules that guard it are there before it, and go after it. */

@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Family } from '../schemas/address.ts';
+import type { Route } from '../schemas/interface.ts';
+import { showRoutesTo } from './adoption.ts';
 import { CommandFailed } from './errors.ts';
 import { saveFirewall, type SavedFirewall } from './firewall.ts';
 import { asObject, SHOW_OWN_ROUTES, showOwnRoutes } from './interface.ts';
@@ -13,6 +15,8 @@ import { firewallKey } from './state.ts';
 export interface SnapshotRequest {
   namespaces: ReadonlyMap<string, readonly string[]>;
   firewalls: readonly { namespace: string; family: Family }[];
+  /** Routes that are looked for whatever their protocol, by namespace; none where left out. */
+  routes?: ReadonlyMap<string, readonly Route[]>;
 }
 
 /** Everything that is in one namespace. */
@@ -23,6 +27,8 @@ export interface Inside {
   ports: ReadonlyMap<string, unknown[]>;
   /** The routes of ours, by the name of the interface that they leave by. */
   ownRoutes: ReadonlyMap<string, unknown[]>;
+  /** The answers to `showRoutesTo`. */
+  routesTo: readonly unknown[];
   sysctls: Record<string, string>;
 }
 
@@ -42,7 +48,8 @@ export async function takeSnapshot(processes: Processes, request: SnapshotReques
   const failures = new Map<string, CommandFailed>();
   const turns = pLimit(availableParallelism() + 1);
   const lookInside = async (namespace: string, keys: readonly string[]): Promise<void> => {
-    const read: Read = { namespace, lines: ['address show', SHOW_OWN_ROUTES], sysctls: [...keys] };
+    const lines = ['address show', SHOW_OWN_ROUTES, ...showRoutesTo(request.routes?.get(namespace) ?? [])];
+    const read: Read = { namespace, lines, sysctls: [...keys] };
     const { answers, failure } = await run(processes, { steps: [], expected: [], reads: [read] });
     if (failure !== null) failures.set(namespace, failure);
     else if (answers[0] !== undefined) inside.set(namespace, insideOf(answers[0]));
@@ -63,11 +70,12 @@ export async function takeSnapshot(processes: Processes, request: SnapshotReques
 }
 
 function insideOf({ shown, sysctls }: Answer): Inside {
-  const [interfaces = [], routes = []] = shown;
+  const [interfaces = [], routes = [], ...routesTo] = shown;
   return {
     interfaces: new Map(interfaces.map((entry) => [textOf(entry, 'ifname'), entry])),
     ports: Map.groupBy(interfaces, (entry) => textOf(entry, 'master')),
     ownRoutes: Map.groupBy(routes, (entry) => textOf(entry, 'dev')),
+    routesTo: routesTo.flat(),
     sysctls,
   };
 }

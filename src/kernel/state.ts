@@ -1,4 +1,5 @@
 import type { Family } from '../schemas/address.ts';
+import type { ForeignMarks } from '../schemas/adoption.ts';
 import type { Ref } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
 
@@ -52,6 +53,8 @@ export interface Device extends DeviceRef {
   /** None while `up` is false: the kernel has no route by an interface that is down. */
   routes: Route[];
   kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string };
+  /** Only while the device is being adopted: then nothing but its marks is ever changed. */
+  foreign?: ForeignMarks;
 }
 
 export interface Sysctl {

@@ -39,12 +39,16 @@ interface StepFields {
   'device.rename': OnDevice & { name: string };
   /** Into another namespace, there under a name of its own. */
   'device.move': OnDevice & { to: DeviceRef };
+  /** Marks a device as netnsd's, or gives it the group back that it had; null is netnsd's. */
+  'device.group': OnDevice & { group: string | null };
   'port.attach': OnDevice & { master: string };
   'port.detach': OnDevice;
   'address.add': OnDevice & { address: string };
   'address.delete': OnDevice & { address: string };
   'route.add': OnDevice & { route: Route };
   'route.delete': OnDevice & { route: Route };
+  /** The same for a route that is there; null is netnsd's own protocol. */
+  'route.protocol': OnDevice & { route: Route; protocol: string | null };
   'sysctl.set': { namespace: string; key: string; value: string };
   /** Makes the chain, or empties it and writes its fixed rules anew. */
   'chain.set': { namespace: string; family: Family; chain: Chain };

@@ -3,8 +3,9 @@ import type { Step } from '../kernel/step.ts';
 import { familyOf, networkOf, type Family } from '../schemas/address.ts';
 import { refText } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
+import { familyOfRoute, routeKey } from '../schemas/route.ts';
 import { isHost } from './intent.ts';
-import { familyOfRoute, routeKey } from './interface.ts';
+import { markChanges } from './marks.ts';
 
 export interface DeviceSteps {
   deletes: Step[];
@@ -19,13 +20,14 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
   const wanted = groupByResource(want);
   for (const [owner, devices] of had) {
     const others = wanted.get(owner) ?? [];
-    if (!canStay(devices, others)) steps.deletes.push(...deleteOf(devices, gone));
+    if (!canStay(devices, others) && !devices.some(isForeign)) steps.deletes.push(...deleteOf(devices, gone));
   }
   // Bridges before links: they are there, and bear their names, before something becomes their port.
   const inOrder = [...wanted].toSorted(([, a], [, b]) => rank(a) - rank(b));
   for (const [owner, devices] of inOrder) {
     const before = had.get(owner) ?? [];
-    const stays = canStay(before, devices);
+    // What is somebody else's is not made again either.
+    const stays = canStay(before, devices) || devices.some(isForeign);
     const current = stays
       ? new Map(before.map((device) => [device.key, device]))
       : addOf(devices, steps.rest);
@@ -39,6 +41,10 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
 
 function groupByResource(state: KernelState): Map<string, Device[]> {
   return Map.groupBy(state.devices.values(), ({ serves }) => refText(serves));
+}
+
+function isForeign({ foreign }: Device): boolean {
+  return foreign !== undefined;
 }
 
 function rank([first]: readonly Device[]): number {
@@ -129,6 +135,7 @@ function place({ namespace, name }: Device): { namespace: string; name: string }
 
 /** The steps that turn one device into the other, in the order that the kernel needs. */
 function changesOf(have: Device, want: Device): Step[] {
+  if (isForeign(have) || isForeign(want)) return markChanges(have, want);
   const steps: Step[] = [];
   const at = { ...have, addresses: [...have.addresses], routes: [...have.routes] };
   const { serves } = want;

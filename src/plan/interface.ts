@@ -1,26 +1,6 @@
-import { familyOf, type Family } from '../schemas/address.ts';
 import type { Difference } from '../schemas/common.ts';
 import type { InterfaceIntent, ObservedInterface, Route } from '../schemas/interface.ts';
-
-/** RFC 4861's default routers have metric 1024 in Linux (IP6_RT_PRIO_USER); an IPv4 route has 0. */
-const DEFAULT_METRIC: Record<Family, number> = { 4: 0, 6: 1024 };
-
-export function familyOfRoute({ to, via, src }: Route): Family {
-  return familyOf(to === 'default' ? (via ?? src ?? '') : to);
-}
-
-/** Two routes of one interface are the same exactly if their keys are. */
-export function routeKey(route: Route): string {
-  return routeKeyIn(familyOfRoute(route), route);
-}
-
-/** The same where the family is known: a default route need not say. */
-export function routeKeyIn(family: Family, route: Route): string {
-  // IPv6 has no metric 0: the kernel takes it for none given.
-  const given = family === 6 && route.metric === 0 ? null : route.metric;
-  const metric = given ?? DEFAULT_METRIC[family];
-  return [family, route.to, route.via, metric, route.src, route.table].join(' ');
-}
+import { routeKey } from '../schemas/route.ts';
 
 /** Where the kernel differs from what was asked of an interface, but for its bridge; `at` is where its fields are. */
 export function differencesOfInterface(

@@ -1,4 +1,4 @@
-import { emptyState, type DeviceRef, type Firewall, type KernelState } from '../kernel/state.ts';
+import { emptyState, type Device, type DeviceRef, type Firewall, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import type { Ref } from '../schemas/common.ts';
 import { forwardingKey, natFamily } from '../schemas/nat.ts';
@@ -115,7 +115,7 @@ function isOfInterface(key: string): boolean {
  * The devices that a plan changes and does not make: whoever carries it out makes sure first that each still
  * is ours.
  */
-export function devicesExpected(have: KernelState, steps: readonly Step[]): DeviceRef[] {
+export function devicesExpected(have: KernelState, steps: readonly Step[]): Device[] {
   const touched = new Set(steps.flatMap(devicesOf).map(({ namespace, name }) => `${namespace} ${name}`));
   return [...have.devices.values()].filter(({ namespace, name }) => touched.has(`${namespace} ${name}`));
 }

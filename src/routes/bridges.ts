@@ -21,6 +21,7 @@ export function bridgeRoutes(
       patch: bridgePatch,
       name: ResourceName,
     },
+    isAdoptable: true,
     filters: ['namespace'],
     examples: bridgeExamples,
     foreign: {

@@ -29,6 +29,18 @@ const DRY_RUN = Type.Optional(
   }),
 );
 const ChangeQuery = strictObject({ dryRun: DRY_RUN });
+/** Of PUT, for what may be in the kernel before netnsd knows of it. */
+const AdoptQuery = strictObject({
+  dryRun: DRY_RUN,
+  adopt: Type.Optional(
+    Type.Boolean({
+      default: false,
+      description: 'take over what is in the kernel already, if it is as the body says',
+    }),
+  ),
+});
+const ADOPTION =
+  ' With `adopt`, what is in the kernel already and is as the body says is marked as netnsd’s and recorded, with nothing else about it changed; where it differs, the answer is 409 `foreign-object`, and `differences` says in what. What is not there is made; what is recorded is changed, as without `adopt`.';
 const DeleteQuery = strictObject({
   dryRun: DRY_RUN,
   cascade: Type.Optional(Type.Boolean({ default: false, description: 'delete what refers to it as well' })),
@@ -121,11 +133,11 @@ function registerPut<K extends Kind>(
   resources: ResourceService,
   collection: Collection<K>,
 ): void {
-  const { kind, noun, schemas, examples } = collection;
+  const { kind, noun, schemas, examples, isAdoptable } = collection;
   app.put<{
     Params: NameParams;
     Body: { name?: string };
-    Querystring: Static<typeof ChangeQuery>;
+    Querystring: Static<typeof AdoptQuery>;
     Headers: Static<typeof ChangeHeaders>;
   }>(
     `/${collectionOf[kind]}/:name`,
@@ -135,10 +147,9 @@ function registerPut<K extends Kind>(
         headers: ChangeHeaders,
         operationId: `put${titleOf(kind)}`,
         summary: `Create ${noun}, or change it to be as given`,
-        description:
-          'The same body again changes nothing, not even the revision. What is left out has its default.',
+        description: `The same body again changes nothing, not even the revision. What is left out has its default.${isAdoptable ? ADOPTION : ''}`,
         params: nameParams(schemas.name),
-        querystring: ChangeQuery,
+        querystring: isAdoptable ? AdoptQuery : ChangeQuery,
         body: ref(schemas.put),
         'x-body-example': examples.create,
         response: {
@@ -156,7 +167,11 @@ function registerPut<K extends Kind>(
           `is ${JSON.stringify(body.name)}, and the path says ${JSON.stringify(params.name)}; leave it out`,
         );
       const spec = asSpec<K>({ ...body, name: params.name });
-      const change = resources.replacement(kind, spec, conditionsOf(headers), callerOf(request));
+      const conditions = conditionsOf(headers);
+      const change =
+        query.adopt === true
+          ? await resources.adoption(kind, spec, conditions, callerOf(request))
+          : resources.replacement(kind, spec, conditions, callerOf(request));
       return makeChange(resources, change, query.dryRun, reply);
     },
   );

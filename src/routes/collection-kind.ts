@@ -20,6 +20,8 @@ export interface Collection<K extends Kind> {
   /** The filters that make sense for the kind, beside labels. */
   filters: readonly ('namespace' | 'bridge')[];
   examples: { create: object; resource: object; patch: object };
+  /** Whether PUT can take over what netnsd has not made. */
+  isAdoptable: boolean;
   /** Items that `?all=true` adds; left out where the kind has no such thing. */
   foreign?: {
     schema: TSchema;

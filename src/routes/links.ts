@@ -11,6 +11,7 @@ export function linkRoutes(app: FastifyInstance, services: CollectionServices): 
     tag: 'links',
     noun: 'a link',
     schemas: { resource: Link, create: LinkCreate, put: LinkPut, patch: linkPatch, name: ResourceName },
+    isAdoptable: true,
     filters: ['namespace', 'bridge'],
     examples: linkExamples,
   });

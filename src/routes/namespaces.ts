@@ -27,6 +27,7 @@ export function namespaceRoutes(
       patch: namespacePatch,
       name: NewNamespaceName,
     },
+    isAdoptable: true,
     filters: [],
     examples: namespaceExamples,
     foreign: {

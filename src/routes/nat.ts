@@ -11,6 +11,7 @@ export function natRoutes(app: FastifyInstance, services: CollectionServices): v
     tag: 'nat',
     noun: 'an address translation',
     schemas: { resource: Nat, create: NatCreate, put: NatPut, patch: natPatch, name: ResourceName },
+    isAdoptable: false,
     filters: ['namespace'],
     examples: natExamples,
   });

@@ -7,7 +7,7 @@ export const DryRunAnswer = strictObject(
     commands: Type.Array(Type.String(), { description: 'what would be run, as a person would type it' }),
     changes: Type.Array(
       strictObject({
-        action: Type.Enum(['create', 'change', 'delete']),
+        action: Type.Enum(['create', 'adopt', 'change', 'delete']),
         kind: Type.Enum([...kindNames]),
         name: Type.String(),
       }),

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { Reference } from './common.ts';
+import { Difference, Reference } from './common.ts';
 import { nullable, ref, strictObject } from './object.ts';
 
 interface ProblemKind {
@@ -50,7 +50,7 @@ export const problemKinds = {
     status: 409,
     title: 'Something of that name is there already, and is not ours',
     explanation:
-      'The kernel has an interface, a namespace or a route of that name which netnsd has not made. It was left alone. Remove it by hand if it is not needed, or choose another name.',
+      'The kernel has an interface, a namespace or a route of that name which netnsd has not made. It was left alone. Remove it by hand if it is not needed, choose another name, or have netnsd take it over with `PUT …?adopt=true`; where it is not as asked for, `differences` says in what.',
   },
   'in-use': {
     status: 409,
@@ -167,6 +167,11 @@ export const ProblemDocument = strictObject(
     command: Type.Optional(Type.String({ description: 'the command that failed' })),
     exitCode: Type.Optional(nullable(Type.Integer())),
     stderr: Type.Optional(Type.String({ description: 'what the tool said' })),
+    differences: Type.Optional(
+      Type.Array(ref(Difference), {
+        description: 'with `adopt`: where what is in the kernel is not as it was asked for',
+      }),
+    ),
     references: Type.Optional(Type.Array(ref(Reference), { description: 'what is in the way' })),
   },
   { $id: 'Problem', description: 'RFC 9457 problem details' },

@@ -23,7 +23,7 @@ import type { PlannedChange } from './planned.ts';
 import { updatePortsSeen } from './ports.ts';
 import { problemOfCommand, problemOfStore } from './problem.ts';
 import { noteHostSysctls, noteReadings, releasedSysctls } from './sysctls.ts';
-import { withoutMissing } from './undo-target.ts';
+import { checkStillThere, withoutMissing } from './undo-target.ts';
 
 export interface Applied {
   ran: RunOutcome['ran'];
@@ -199,6 +199,7 @@ class Attempt {
   async #again(want: KernelState): Promise<CommandFailed | null> {
     try {
       const observed = await this.#observe();
+      checkStillThere(this.#planned.have, observed);
       this.#target ??= this.#ran.length === 0 ? observed : this.#withoutMissing(observed);
       const steps = plan(observed, want);
       this.#deps.note({ attempts: attemptsOf(steps, this.#identities), sysctls: [] });

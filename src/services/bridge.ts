@@ -1,9 +1,11 @@
 import type { Stored, Ties } from '../db/resources.ts';
 import { parseBridge, readsOfBridge } from '../kernel/bridge.ts';
+import { parseFound, readOfFound } from '../kernel/adoption.ts';
+import { observedInterface } from '../kernel/interface.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
-import { HOST } from '../schemas/common.ts';
+import { HOST, refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import {
   checkClaims,
@@ -12,6 +14,7 @@ import {
   claimsOfInterface,
   completeInterface,
   completeInterfaceName,
+  routesOf,
 } from './interface.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
@@ -54,6 +57,21 @@ export const bridgeKind: KindService<'bridge'> = {
       readsOfBridge(intent).map((read) => answerFrom(snapshot, read)),
     ),
   look: async (intent, processes) => parseBridge(intent, await lookAt(processes, readsOfBridge(intent))),
+  find: async (intent, processes) => {
+    const { namespace, interface: name } = intent;
+    const [answer] = await lookAt(processes, [readOfFound(namespace, name, routesOf(intent))]);
+    const found = parseFound(name, routesOf(intent), answer);
+    if (found === null) return null;
+    const { entry, routes, marks } = found;
+    const { bridgeId, stp, ageingSeconds, type } = entry;
+    return {
+      observed: { ...observedInterface(entry), bridgeId, stp, ageingSeconds, ports: [], routes },
+      assigned: { mac: intent.mac ?? entry.mac ?? '' },
+      mismatches: type === 'bridge' ? [] : [{ path: '', intended: 'bridge', observed: type }],
+      devices: { [refText({ kind: 'bridge', name: intent.name })]: marks },
+      inode: null,
+    };
+  },
   differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
   status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({
     index,

@@ -15,6 +15,8 @@ export interface Change {
   kind: Kind;
   name: string;
   caller: Caller;
+  /** Takes over what netnsd has not made: goes alone, so that it can be undone for what it is. */
+  adopts?: boolean;
   /** Lays the change over the draft, or throws a problem. */
   prepare: (draft: Draft) => void;
   /** Called within the transaction that acknowledges the change, each time that is tried. */
@@ -34,7 +36,7 @@ export interface Done {
 /** What a change would do. */
 export interface DryRun {
   commands: string[];
-  changes: { action: 'create' | 'change' | 'delete'; kind: Kind; name: string }[];
+  changes: { action: 'create' | 'adopt' | 'change' | 'delete'; kind: Kind; name: string }[];
 }
 
 /** A refused or failed change, with the number of its entry in the journal. */

@@ -1,4 +1,5 @@
 import type { ResourceRepository, Stored, Tie, Ties } from '../db/resources.ts';
+import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Kind, type Ref } from '../schemas/common.ts';
 
 /** A resource as it was and as it is to be; null where it is not there. */
@@ -7,6 +8,8 @@ export interface Touched {
   before: Stored | null;
   after: Stored | null;
   tiesAfter: Ties;
+  /** How it is in the kernel already, if it is taken over as it is. */
+  adoption: Adoption | null;
 }
 
 const none: Ties = { references: [], claims: [], needs: [] };
@@ -29,9 +32,10 @@ export class Draft {
     return [...this.#touched.values()];
   }
 
-  /** Whether something is laid over the resource already. */
-  touches(ref: Ref): boolean {
-    return this.#touched.has(refText(ref));
+  /** Whether the change can't go together with what is laid over already. */
+  excludes({ kind, name, adopts = false }: Ref & { adopts?: boolean }): boolean {
+    if (this.#touched.has(refText({ kind, name }))) return true;
+    return this.touched.some(({ adoption }) => adopts || adoption !== null);
   }
 
   /** Gives a way back to how the draft is now. */
@@ -53,12 +57,12 @@ export class Draft {
     return this.#resources.get(kind, name);
   }
 
-  put(resource: Stored): void {
-    this.#touch(resource, resource, this.#tiesOf(resource));
+  put(resource: Stored, adoption: Adoption | null = null): void {
+    this.#touch(resource, resource, this.#tiesOf(resource), adoption);
   }
 
   delete(ref: Ref): void {
-    this.#touch(ref, null, none);
+    this.#touch(ref, null, none, null);
   }
 
   /** Those that name the resource. */
@@ -87,12 +91,12 @@ export class Draft {
     return [...untouched, ...touched];
   }
 
-  #touch(ref: Ref, after: Stored | null, tiesAfter: Ties): void {
+  #touch(ref: Ref, after: Stored | null, tiesAfter: Ties, adoption: Adoption | null): void {
     const { kind, name } = ref;
     const key = refText(ref);
     const first = this.#touched.get(key);
     const before = first === undefined ? this.#resources.get(kind, name) : first.before;
-    this.#touched.set(key, { ref: { kind, name }, before, after, tiesAfter });
+    this.#touched.set(key, { ref: { kind, name }, before, after, tiesAfter, adoption });
   }
 }
 

@@ -170,8 +170,8 @@ export class Engine {
         continue;
       }
       // Two changes of one resource don't go together: each is answered with what it made of it, and what is
-      // deleted and made again is made anew.
-      if (draft.touches(waiting.change)) {
+      // deleted and made again is made anew. What is adopted goes alone.
+      if (draft.excludes(waiting.change)) {
         this.#waiting.unshift(...batch.slice(at));
         break;
       }

@@ -21,7 +21,9 @@ export function identify(draft: Draft): Map<string, NamespaceIdentity> {
     const inode = recorded === null ? null : liveInode(recorded.assigned);
     if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
   };
-  for (const { ref, before, after } of draft.touched) {
+  for (const { ref, before, after, adoption } of draft.touched) {
+    const found = adoption?.inode ?? null;
+    if (found !== null && boundInode(ref.name) === found) identities.set(ref.name, { inode: found });
     const sides = [before, after].filter((side) => side !== null);
     const references = sides.flatMap((side) => tiesOf(side).references);
     for (const { kind, name } of [ref, ...references]) if (kind === 'namespace') note(name);

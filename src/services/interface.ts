@@ -3,7 +3,7 @@ import type { Tie } from '../db/resources.ts';
 import { DEFAULT_TABLE, type InterfaceIntent, type Route, type RouteSpec } from '../schemas/interface.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
 import { INTERFACE_NAME, refText, type Kind, type Ref } from '../schemas/common.ts';
-import { familyOfRoute, routeKey, routeKeyIn } from '../plan/interface.ts';
+import { familyOfRoute, routeKey, routeKeyIn } from '../schemas/route.ts';
 import type { Draft } from './draft.ts';
 import { Problem, invalidField, taken, unknownReference } from './problem.ts';
 
@@ -83,6 +83,11 @@ export function claimsOfInterface(
 ): Tie[] {
   const whats = [interfaceTie(name), ...addresses.map(addressTie), ...routes.map((route) => routeTie(route))];
   return [...new Set(whats)].map((what) => ({ namespace, what }));
+}
+
+/** The routes that an interface is to have: none while it is down. */
+export function routesOf({ up, routes }: InterfaceIntent): Route[] {
+  return up ? routes : [];
 }
 
 /** How an interface stands in claims and needs. */

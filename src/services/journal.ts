@@ -39,6 +39,7 @@ export class Journal {
     const sides = (touched: readonly Ref[], side: 'before' | 'after'): unknown[] =>
       touched.map((ref) => ({ ...ref, resource: withoutObserved(byRef.get(refText(ref))?.[side] ?? null) }));
     const { operations } = this.#store;
+    const adoptions = draft.touched.flatMap(({ adoption }) => adoption ?? []);
     const deletesOnly = changes.every(({ change }) => change.action === 'delete');
     return this.#store.begin({ resources: draft.touched.length, deletesOnly }, () =>
       changes.map(({ change, touched }) =>
@@ -47,7 +48,7 @@ export class Journal {
           state: 'running',
           before: sides(touched, 'before'),
           after: sides(touched, 'after'),
-          notes: { host: hostIdentity(), attempts: [...attempts], sysctls: [] },
+          notes: { host: hostIdentity(), attempts: [...attempts], sysctls: [], adoptions },
         }),
       ),
     );
@@ -69,7 +70,7 @@ export class Journal {
           ...entryOf(entry, new Date().toISOString()),
           state: 'running',
           after,
-          notes: { host: hostIdentity(), ...notes },
+          notes: { host: hostIdentity(), adoptions: [], ...notes },
         }),
       );
     } catch (error) {
@@ -138,7 +139,7 @@ export function describeProblem(problem: unknown): unknown {
 
 function entryOf({ action, kind, name, caller }: Journalled, startedAt: string) {
   const nothing = { before: [], after: [], commands: [], problem: null, processes: 0, durationMs: null };
-  const notes: OperationNotes = { host: '', attempts: [], sysctls: [] };
+  const notes: OperationNotes = { host: '', attempts: [], sysctls: [], adoptions: [] };
   return { ...nothing, notes, undone: true, ...caller, action, kind, name, startedAt };
 }
 

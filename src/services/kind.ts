@@ -2,6 +2,7 @@ import type { Stored, Ties } from '../db/resources.ts';
 import type { Answer, Read } from '../kernel/sessions.ts';
 import type { Processes } from '../kernel/processes.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
+import type { Adoption } from '../schemas/adoption.ts';
 import type { BridgeSpec } from '../schemas/bridge.ts';
 import type { Difference, Kind } from '../schemas/common.ts';
 import type { LinkSpec } from '../schemas/link.ts';
@@ -19,6 +20,17 @@ interface Specs {
 
 /** What a client sends of a kind, its schema checked. */
 export type SpecOf<K extends Kind> = Specs[K];
+
+/** What is in the kernel at the place that an intent names, whoever made it. */
+export interface Found<K extends Kind> {
+  observed: ObservedOf<K>;
+  /** What netnsd would have chosen, as it is. */
+  assigned: AssignedOf<K>;
+  /** Why it is not even a thing of that kind; empty if it is. */
+  mismatches: Difference[];
+  devices: Adoption['devices'];
+  inode: number | null;
+}
 
 /** What a change of one kind means. A new kind is one of these, and its line in `kinds.ts`. */
 export interface KindService<K extends Kind> {
@@ -43,6 +55,8 @@ export interface KindService<K extends Kind> {
   seen: (intent: IntentOf<K>, snapshot: Snapshot) => ObservedOf<K>;
   /** Whether the intent still means what it meant when it was recorded; it does, where this is left out. */
   isCurrent?: (stored: Stored<K>) => boolean;
+  /** Looks for what there is already to be adopted; left out where that is no use. Null: nothing is there. */
+  find?: (intent: IntentOf<K>, processes: Processes) => Promise<Found<K> | null>;
   /** Where that differs from what was asked. */
   differences: (stored: Stored<K>, observed: ObservedOf<K>, draft: Draft) => Difference[];
   /** The kind's own part of the public status. */

@@ -1,8 +1,17 @@
 import type { Ties } from '../db/resources.ts';
+import {
+  parseFound,
+  parseNamespaceId,
+  readOfFound,
+  readOfNamespaceIds,
+  type FoundDevice,
+} from '../kernel/adoption.ts';
+import { observedInterface } from '../kernel/interface.ts';
 import { parseLink, readsOfLink } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
-import { differencesOfLink } from '../plan/link.ts';
-import { HOST, refText, type Ref } from '../schemas/common.ts';
+import { differencesOfLink, endKey } from '../plan/link.ts';
+import type { Processes } from '../kernel/processes.ts';
+import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
 import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import {
@@ -12,8 +21,9 @@ import {
   claimsOfInterface,
   completeInterface,
   completeInterfaceName,
+  routesOf,
 } from './interface.ts';
-import type { KindService } from './kind.ts';
+import type { Found, KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
 
@@ -51,6 +61,7 @@ export const linkKind: KindService<'link'> = {
       readsOfLink(intent).map((read) => answerFrom(snapshot, read)),
     ),
   look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
+  find: findLink,
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
@@ -103,4 +114,72 @@ function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {
 
 function statusOfEnd({ index, mac, mtu, up, operstate, addresses, statistics }: ObservedEnd): object {
   return { index, mac, mtu, up, operstate, addresses, statistics };
+}
+
+async function findLink(intent: LinkIntent, processes: Processes): Promise<Found<'link'> | null> {
+  const ends = [intent, intent.peer];
+  const answers = await lookAt(
+    processes,
+    ends.map((end) => readOfFound(end.namespace, end.interface, routesOf(end))),
+  );
+  const own = parseFound(intent.interface, routesOf(intent), answers[0]);
+  const peer = parseFound(intent.peer.interface, routesOf(intent.peer), answers[1]);
+  if (own === null && peer === null) return null;
+  const link: Ref = { kind: 'link', name: intent.name };
+  return {
+    observed: { ...observedEnd(own), peer: observedEnd(peer) },
+    assigned: {
+      mac: intent.mac ?? own?.entry.mac ?? '',
+      peerMac: intent.peer.mac ?? peer?.entry.mac ?? '',
+    },
+    mismatches: await mismatchesOf(intent, own, peer, processes),
+    devices: {
+      ...(own === null ? {} : { [endKey(link, 'own')]: own.marks }),
+      ...(peer === null ? {} : { [endKey(link, 'peer')]: peer.marks }),
+    },
+    inode: null,
+  };
+}
+
+function observedEnd(found: FoundDevice | null): ObservedEnd {
+  const entry = found?.entry;
+  return { ...observedInterface(entry), bridge: entry?.bridge ?? null, routes: found?.routes ?? [] };
+}
+
+/** Why the two are not the ends of one veth pair. */
+async function mismatchesOf(
+  intent: LinkIntent,
+  own: FoundDevice | null,
+  peer: FoundDevice | null,
+  processes: Processes,
+): Promise<Difference[]> {
+  const mismatches = [typeMismatch('', own), typeMismatch('/peer', peer)].flat();
+  if (mismatches.length > 0 || own === null || peer === null) return mismatches;
+  if (await arePeers(intent, own, peer, processes)) return [];
+  const observed = `${intent.interface} and ${intent.peer.interface} are of two pairs`;
+  return [{ path: '/peer', intended: 'the other end of the same pair', observed }];
+}
+
+function typeMismatch(path: string, found: FoundDevice | null): Difference[] {
+  if (found === null) return [{ path, intended: 'veth', observed: null }];
+  const { type } = found.entry;
+  return type === 'veth' ? [] : [{ path, intended: 'veth', observed: type }];
+}
+
+/** An index says which interface it is only together with the namespace, and that has an id as seen from each other. */
+async function arePeers(
+  { namespace, peer: { namespace: peerNamespace } }: LinkIntent,
+  { entry: own }: FoundDevice,
+  { entry: peer }: FoundDevice,
+  processes: Processes,
+): Promise<boolean> {
+  if (namespace === peerNamespace) return own.peerName === peer.name && peer.peerName === own.name;
+  if (own.peerIndex !== peer.index || peer.peerIndex !== own.index) return false;
+  // Seen from where the other one has a name: the daemon's own namespace has none.
+  const [from, to, id] =
+    peerNamespace === HOST
+      ? [peerNamespace, namespace, peer.peerNamespaceId]
+      : [namespace, peerNamespace, own.peerNamespaceId];
+  const [answer] = await lookAt(processes, [readOfNamespaceIds(from)]);
+  return id !== null && parseNamespaceId(to, answer) === id;
 }

@@ -55,6 +55,17 @@ export const namespaceKind: KindService<'namespace'> = {
     if (boundInode(intent.name) === null) return parseNamespace([null], intent.name);
     return parseNamespace(await lookAt(processes, readsOfNamespace(intent)), intent.name);
   },
+  find: async (intent, processes) => {
+    const inode = intent.pid === null ? boundInode(intent.name) : null;
+    if (inode === null) return null;
+    return {
+      observed: parseNamespace(await lookAt(processes, readsOfNamespace(intent)), intent.name),
+      assigned: { bootId: readBootId(), inode },
+      mismatches: [],
+      devices: {},
+      inode,
+    };
+  },
   differences: ({ intent, assigned }, observed) =>
     differencesOfNamespace(intent, liveInode(assigned), observed),
   status: ({ name }, { inode, interfaces }) => ({ inode, path: namespacePath(name), interfaces }),

@@ -25,8 +25,9 @@ export function millisecondsSince(start: number): number {
 }
 
 /** What is done to a resource, in a word. */
-export function actionOf({ ref: { kind, name }, before, after }: Touched): DryRun['changes'] {
+export function actionOf({ ref: { kind, name }, before, after, adoption }: Touched): DryRun['changes'] {
   if (before === null && after === null) return [];
-  const action = before === null ? 'create' : after === null ? 'delete' : 'change';
+  const made = adoption === null ? 'create' : 'adopt';
+  const action = before === null ? made : after === null ? 'delete' : 'change';
   return [{ action, kind, name }];
 }

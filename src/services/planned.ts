@@ -4,6 +4,7 @@ import { printCommand, render } from '../kernel/render.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import type { Intent } from '../plan/intent.ts';
+import { withForeign } from '../plan/marks.ts';
 import { reboundNames } from '../plan/namespace.ts';
 import { compile, plan } from '../plan/plan.ts';
 import { refText, type Ref } from '../schemas/common.ts';
@@ -38,7 +39,8 @@ export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChan
       ),
     ),
   });
-  const have = compile(side('before'));
+  const adoptions = draft.touched.flatMap(({ adoption }) => adoption ?? []);
+  const have = withForeign(compile(side('before')), adoptions);
   const want = compile(side('after'));
   // What stood in the sysctls of another namespace says nothing of this one.
   const rebound = reboundNames(have, want);
@@ -59,7 +61,13 @@ interface Scoped {
 
 /** What changes, and everything that it refers to, which stays. */
 function scopeOf(draft: Draft): Map<string, Scoped> {
-  const scope = new Map<string, Scoped>(draft.touched.map((touched) => [refText(touched.ref), touched]));
+  const scope = new Map<string, Scoped>(
+    draft.touched.map(({ ref, before, after, adoption }) => [
+      refText(ref),
+      // What is adopted is there as it is to be, but for its marks.
+      { ref, before: adoption === null ? before : after, after },
+    ]),
+  );
   const open = [...scope.values()];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const references = [next.before, next.after].flatMap((side) =>

@@ -1,6 +1,6 @@
 import type { CommandFailed } from '../kernel/errors.ts';
 import { StoreError } from '../db/errors.ts';
-import { refText, type Ref } from '../schemas/common.ts';
+import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import type { ProblemError, ProblemSlug } from '../schemas/problem.ts';
 
 /** What a problem may tell beside its detail (RFC 9457 extension members). */
@@ -10,6 +10,7 @@ export interface ProblemExtras {
   exitCode?: number | null;
   stderr?: string;
   references?: Ref[];
+  differences?: Difference[];
 }
 
 /** A request that is answered with a problem; `plugins/problem.ts` makes it an answer. */

@@ -81,6 +81,7 @@ function unsettledBy(operations: readonly OperationRecord[]): Unsettled {
     mayBe: [merge('after'), merge('before')],
     attempts: new Set([...operations.flatMap(({ notes }) => notes.attempts), ...halfDeleted(operations)]),
     sysctls: operations.flatMap(({ notes }) => notes.sysctls),
+    adoptions: operations.flatMap(({ notes }) => notes.adoptions),
   };
 }
 

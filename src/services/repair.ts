@@ -104,7 +104,7 @@ export class Repairer {
           else this.#journal.note([operation], notes);
         },
       },
-      { refs, mayBe: [], attempts: new Set(), sysctls: [] },
+      { refs, mayBe: [], attempts: new Set(), sysctls: [], adoptions: [] },
     );
     const { ran, failure } = settled;
     total.processes += processes.started();

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import type { ListFilter, Stored } from '../db/resources.ts';
@@ -7,13 +6,14 @@ import { CommandFailed } from '../kernel/errors.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { HOST, refText, type Difference, type Kind, type Ref } from '../schemas/common.ts';
 import type { ObservedOf } from '../schemas/resource.ts';
+import { lookToAdopt } from './adoption.ts';
 import { Draft } from './draft.ts';
 import type { Caller, Change, Done, DryRun } from './change.ts';
 import { checkConditions, type Conditions } from './conditions.ts';
 import type { Engine } from './engine.ts';
-import { interfaceTie } from './interface.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
+import { deleteWithReferrers, layOver, referrersOf } from './lay-over.ts';
 import { mergePatch } from './merge-patch.ts';
 import { Problem, problemOfCommand } from './problem.ts';
 import type { Repaired } from './repair.ts';
@@ -69,6 +69,23 @@ export class ResourceService {
       checkConditions(conditions, before, { kind, name: spec.name });
       layOver(draft, kind, spec, before);
     });
+  }
+
+  /** The same, but that it takes over what is in the kernel already, if that is as the resource is to be. */
+  async adoption<K extends Kind>(
+    kind: K,
+    spec: SpecOf<K>,
+    conditions: Conditions,
+    caller: Caller,
+  ): Promise<Change> {
+    const { lookLimit } = this.#deps;
+    const prospect = await lookLimit(async () => lookToAdopt(kind, spec, this.#deps));
+    const change = this.#change('replace', kind, spec.name, caller, (draft) => {
+      const before = draft.get(kind, spec.name);
+      checkConditions(conditions, before, { kind, name: spec.name });
+      layOver(draft, kind, spec, before, before === null ? prospect : null);
+    });
+    return { ...change, adopts: prospect !== null };
   }
 
   patching(kind: Kind, name: string, patch: unknown, conditions: Conditions, caller: Caller): Change {
@@ -242,42 +259,6 @@ function stateOf(failure: string | null, differences: Difference[]): object {
   if (failure !== null) return { state: 'failed', message: failure, differences };
   const places = differences.map(({ path }) => (path === '' ? 'the whole of it' : path)).join(', ');
   return { state: 'drifted', message: `the kernel differs from what was asked in ${places}`, differences };
-}
-
-/** Checks the intent and lays it over the draft; what is so already is left as it is, its revision too. */
-function layOver<K extends Kind>(draft: Draft, kind: K, spec: SpecOf<K>, before: Stored<K> | null): void {
-  const service = kindOf(kind);
-  const intent = service.complete(spec);
-  const isSame = before !== null && isDeepStrictEqual(before.intent, intent);
-  if (isSame && service.isCurrent?.(before) !== false) return;
-  service.check(intent, draft, before);
-  const now = new Date().toISOString();
-  draft.put({
-    kind,
-    name: spec.name,
-    intent,
-    assigned: service.assign(intent, before),
-    observed: null,
-    failure: null,
-    revision: (before?.revision ?? 0) + 1,
-    createdAt: before?.createdAt ?? now,
-    updatedAt: now,
-  });
-}
-
-/** Those that name it, and the rules that name its interfaces. */
-function referrersOf(resource: Stored, draft: Draft): Ref[] {
-  const interfaces = tiesOf(resource).claims.filter(({ what }) => what.startsWith(interfaceTie('')));
-  const all = [...draft.referrers(resource), ...interfaces.flatMap((claim) => draft.needing(claim))];
-  return [...new Map(all.map((ref) => [refText(ref), ref])).values()];
-}
-
-function deleteWithReferrers(resource: Stored, draft: Draft): void {
-  for (const ref of referrersOf(resource, draft)) {
-    const referrer = draft.get(ref.kind, ref.name);
-    if (referrer !== null) deleteWithReferrers(referrer, draft);
-  }
-  draft.delete({ kind: resource.kind, name: resource.name });
 }
 
 function nameConflict(ref: Ref): Problem {

@@ -9,7 +9,9 @@ import { STEP_ALLOWANCE_MS, type Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
+import { withForeign } from '../plan/marks.ts';
 import { compile, devicesExpected, plan } from '../plan/plan.ts';
+import type { Adoption } from '../schemas/adoption.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities } from './identities.ts';
 import { interfaceTie } from './interface.ts';
@@ -26,6 +28,8 @@ export interface Unsettled {
   attempts: ReadonlySet<string>;
   /** What stood in sysctls that may have been written, and that nothing is recorded of yet. */
   sysctls: readonly SysctlBefore[];
+  /** What was somebody else's, and is to be so again. */
+  adoptions: readonly Adoption[];
 }
 
 export interface Settled {
@@ -82,8 +86,13 @@ class Settlement {
     const before = sysctlsBeforeOf(store, this.#scope);
     for (const { namespace, key, value } of unsettled.sysctls)
       if (!before.has(`${namespace} ${key}`)) before.set(`${namespace} ${key}`, value);
-    this.#want = compileScope(this.#scope, before);
-    this.#candidates = [this.#want, ...unsettled.mayBe.map((side) => this.#compileSide(side, before))];
+    const sides = unsettled.mayBe.map((side) => this.#compileSide(side, before));
+    // What is recorded since is netnsd's.
+    const adoptions = unsettled.adoptions.filter(
+      ({ kind, name }) => store.resources.get(kind, name) === null,
+    );
+    this.#want = withAdopted(compileScope(this.#scope, before), sides, adoptions);
+    this.#candidates = [this.#want, ...sides];
     this.#identities = this.#identify();
   }
 
@@ -182,4 +191,15 @@ class Settlement {
       for (const { stored, observed } of seen) resources.putObserved(stored, observed);
     });
   }
+}
+
+/** What was being adopted is to be there still, with the marks that it had. */
+function withAdopted(
+  want: KernelState,
+  sides: readonly KernelState[],
+  adoptions: readonly Adoption[],
+): KernelState {
+  const keys = new Set(adoptions.flatMap(({ devices }) => Object.keys(devices)));
+  const adopted = sides.flatMap(({ devices }) => [...devices].filter(([key]) => keys.has(key)));
+  return withForeign({ ...want, devices: new Map([...want.devices, ...adopted]) }, adoptions);
 }

@@ -5,7 +5,7 @@ import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
 import { CHAINS } from '../plan/firewall.ts';
-import { routeKeyIn } from '../plan/interface.ts';
+import { routeKeyIn } from '../schemas/route.ts';
 import { chainMarksOf, rulesOfNat } from '../plan/nat.ts';
 import type { Family } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';

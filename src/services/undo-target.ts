@@ -1,3 +1,4 @@
+import { CommandFailed } from '../kernel/errors.ts';
 import type { KernelState } from '../kernel/state.ts';
 
 /**
@@ -25,4 +26,20 @@ export function withoutMissing(
     sysctls: keep(have.sysctls),
     firewalls: keep(have.firewalls),
   };
+}
+
+/**
+ * What was to be adopted and is not there any more, or is another, is not made in its place.
+ *
+ * @throws CommandFailed
+ */
+export function checkStillThere(have: KernelState, observed: KernelState): void {
+  for (const { key, foreign, namespace, name } of have.devices.values())
+    if (foreign !== undefined && !observed.devices.has(key))
+      throw new CommandFailed(
+        `ip address show dev ${name}`,
+        null,
+        `${name} in ${namespace} went away, or became another, while it was being adopted; try again`,
+        { cause: 'refusal', refusal: 'foreign-object' },
+      );
 }

@@ -1,11 +1,52 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { changes, blue, br00, veth, type Request } from '../support/changes.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { run } from '../support/shell.ts';
 import { putInFront } from '../support/wrapper.ts';
+
+/** Somebody else's, to be adopted. */
+const OLD = [
+  'ip link add br-old group 7 type bridge',
+  'ip address add 10.7.0.1/24 dev br-old',
+  'ip address add fd07::1/64 dev br-old nodad',
+  'ip link set br-old up',
+  'ip route add 10.8.0.0/16 via 10.7.0.9 dev br-old proto static',
+  'ip route add fd08::/64 via fd07::9 dev br-old',
+  'ip link add veth-old master br-old type veth peer name eth0 netns blue',
+  'ip link set veth-old up',
+  'ip -n blue link set eth0 up',
+  'ip -n blue address add 10.1.1.1/24 dev eth0',
+  'ip -n blue route add default via 10.1.1.3',
+];
+
+const adoptBridge: Request = [
+  'put',
+  '/bridges/br-old?adopt=true',
+  {
+    addresses: ['10.7.0.1/24', 'fd07::1/64'],
+    routes: [
+      { to: '10.8.0.0/16', via: '10.7.0.9' },
+      { to: 'fd08::/64', via: 'fd07::9' },
+    ],
+  },
+];
+const adoptLink: Request = [
+  'put',
+  '/links/veth-old?adopt=true',
+  {
+    type: 'veth',
+    bridge: 'br-old',
+    peer: {
+      interface: 'eth0',
+      namespace: 'blue',
+      addresses: ['10.1.1.1/24'],
+      routes: [{ to: 'default', via: '10.1.1.3' }],
+    },
+  },
+];
 
 /** What `ip` changes the kernel by: netlink messages, and for namespaces what binds and unbinds their names. */
 const CALLS = 'sendmsg,sendto,unshare,mount,umount2';
@@ -34,6 +75,45 @@ describe('a failure at any message that ip sends to the kernel, and any mount', 
           failures += 1;
           expect(body.type).toMatch(/permission|kernel-error|foreign-object/);
           expect(kernelDifferences(state, await kernelState())).toEqual([]);
+        }
+      expect(failures).toBeGreaterThan(0);
+    },
+    120_000,
+  );
+
+  it.each([
+    { of: 'a bridge', before: [], adopt: adoptBridge, processes: 2 },
+    { of: 'a link', before: [adoptBridge], adopt: adoptLink, processes: 4 },
+  ])(
+    'leaves $of as it was when it is adopted',
+    async ({ before, adopt, processes }) => {
+      const { request } = await startDaemon();
+      await send(request, blue);
+      let failures = 0;
+      const make = async (): Promise<void> => {
+        for (const command of OLD) await run('sh', '-c', command);
+        for (const each of before) expect((await send(request, each)).status).toBe(201);
+      };
+      const unmake = async (): Promise<void> => {
+        await request.delete('/bridges/br-old?cascade=true');
+        await run('sh', '-c', 'ip link delete veth-old; ip link delete br-old; true');
+      };
+      onTestFinished(unmake);
+      await make();
+      for (let process = 1; process <= processes; process++)
+        for (let message = 1; message <= MOST_MESSAGES; message++) {
+          const state = await kernelState();
+          const restore = injectInto(process, message);
+          const { status } = await send(request, adopt);
+          const wasReached = restore();
+          if (status >= 300) {
+            failures += 1;
+            expect(kernelDifferences(state, await kernelState())).toEqual([]);
+            continue;
+          }
+          await unmake();
+          await make();
+          if (!wasReached) break;
         }
       expect(failures).toBeGreaterThan(0);
     },

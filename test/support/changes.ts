@@ -1,5 +1,5 @@
 /** A request of a test. */
-export type Request = [method: 'post' | 'patch' | 'delete', path: string, body?: object];
+export type Request = [method: 'post' | 'put' | 'patch' | 'delete', path: string, body?: object];
 
 const peer = {
   interface: 'eth0',

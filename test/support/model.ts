@@ -8,9 +8,11 @@ import {
   type KernelState,
 } from '../../src/kernel/state.ts';
 import type { Step } from '../../src/kernel/step.ts';
+import type { ForeignMarks } from '../../src/schemas/adoption.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
+import type { Route } from '../../src/schemas/interface.ts';
 import { refText } from '../../src/schemas/common.ts';
-import { familyOfRoute, routeKey } from '../../src/plan/interface.ts';
+import { familyOfRoute, routeKey } from '../../src/schemas/route.ts';
 
 /**
  * A model of what the kernel makes of steps, with the habits that plans must reckon with: routes go when a device
@@ -124,6 +126,12 @@ export class KernelModel {
         return;
       case 'bridge.set':
         device.kind = { type: 'bridge', stp: step.stp, ageingSeconds: step.ageingSeconds };
+        return;
+      case 'device.group':
+        setMarks(device, { group: step.group });
+        return;
+      case 'route.protocol':
+        setProtocol(device, step.route, step.protocol);
         return;
       case 'port.attach':
         this.#find({ namespace: device.namespace, name: step.master });
@@ -286,6 +294,18 @@ export class KernelModel {
     if (found === undefined) throw new Error(`no namespace ${name}`);
     return found;
   }
+}
+
+function setMarks(device: Device, marks: Partial<ForeignMarks>): void {
+  const foreign: ForeignMarks = { index: 0, group: null, routes: [], ...device.foreign, ...marks };
+  if (foreign.group === null && foreign.routes.length === 0) delete device.foreign;
+  else device.foreign = foreign;
+}
+
+function setProtocol(device: Device, route: Route, protocol: string | null): void {
+  if (!device.routes.some((each) => routeKey(each) === routeKey(route))) throw new Error('no such route');
+  const others = (device.foreign?.routes ?? []).filter((each) => routeKey(each.route) !== routeKey(route));
+  setMarks(device, { routes: protocol === null ? others : [...others, { route, protocol }] });
 }
 
 /** What counts when two states are compared: not whom a thing serves, nor the order of sets. */

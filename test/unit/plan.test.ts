@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { KernelState } from '../../src/kernel/state.ts';
+import { withForeign } from '../../src/plan/marks.ts';
 import { compile, plan } from '../../src/plan/plan.ts';
 import type { Intent } from '../../src/plan/intent.ts';
+import type { Adoption } from '../../src/schemas/adoption.ts';
 import { schedule } from '../../src/kernel/schedule.ts';
 import { intents, nothing, sysctlDefaults } from '../support/intents.ts';
 import { KernelModel, essence } from '../support/model.ts';
@@ -16,6 +19,16 @@ function modelOf(intent: Intent): KernelModel {
   }
   model.apply(plan(compile(nothing), compile(intent)));
   return model;
+}
+
+const MARKING: ReadonlySet<string> = new Set(['device.group', 'route.protocol']);
+
+/** Everything in the state as somebody else's. */
+function adoptionsOf({ devices }: KernelState): Adoption[] {
+  return [...devices.values()].map(({ key, serves, routes }) => {
+    const foreign = routes.map((route) => ({ route, protocol: 'static' }));
+    return { ...serves, inode: null, devices: { [key]: { index: 0, group: 'default', routes: foreign } } };
+  });
 }
 
 describe('plan', () => {
@@ -74,6 +87,40 @@ describe('plan', () => {
         const model = modelOf(intent);
         model.apply(plan(compile(intent), compile(nothing)));
         expect(essence(model.state)).toEqual(essence(compile(nothing)));
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('marks what is adopted and gives its marks back, and does nothing else to it', () => {
+    expect.hasAssertions();
+    fc.assert(
+      fc.property(intents, (intent) => {
+        const ours = compile(intent);
+        const found = withForeign(ours, adoptionsOf(ours));
+        const model = new KernelModel(found);
+        const marking = plan(found, ours);
+        expect(marking.filter(({ step }) => !MARKING.has(step))).toEqual([]);
+        model.apply(marking);
+        expect(essence(model.state)).toEqual(essence(ours));
+        const back = plan(ours, found);
+        expect(back.filter(({ step }) => !MARKING.has(step))).toEqual([]);
+        model.apply(back);
+        expect(essence(model.state)).toEqual(essence(found));
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('neither makes nor deletes what is to be somebody else’s, whatever there is of it', () => {
+    expect.hasAssertions();
+    fc.assert(
+      fc.property(intents, fc.nat(), (intent, seed) => {
+        const ours = compile(intent);
+        const found = withForeign(ours, adoptionsOf(ours));
+        const left = [...found.devices].filter((_entry, at) => (seed >> (at % 16)) % 2 === 0);
+        const steps = plan({ ...ours, devices: new Map(left) }, found);
+        expect(steps.filter(({ step }) => !MARKING.has(step))).toEqual([]);
       }),
       { numRuns: RUNS },
     );
