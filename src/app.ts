@@ -37,6 +37,7 @@ import { Reconciler, type ReconcileMode } from './services/reconcile.ts';
 import { ResourceService } from './services/resources.ts';
 import { SystemService } from './services/system.ts';
 import { teardown, type Removed } from './services/teardown.ts';
+import { NO_WATCH, type KernelWatch } from './services/no-watch.ts';
 import { Watch } from './services/watch.ts';
 
 export interface AppOptions {
@@ -145,16 +146,6 @@ interface Services {
   inspect: InspectService;
   system: SystemService;
 }
-
-type KernelWatch = Pick<Watch, 'start' | 'update' | 'state' | 'stop'>;
-
-/** Where drift is not mended, nobody has to be told of it at once. */
-const NO_WATCH: KernelWatch = {
-  start: async () => undefined,
-  update: () => undefined,
-  state: () => ({ events: 'off', firewallEvents: false }),
-  stop: async () => undefined,
-};
 
 function createWatch({
   engine,
