@@ -14,7 +14,7 @@ import { Listeners } from './plugins/listeners.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { openApi, openApiDocument } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
-import { createValidation, type Validation } from './plugins/validation.ts';
+import { createValidation, validatorOf, type Validation } from './plugins/validation.ts';
 import { bridgeRoutes } from './routes/bridges.ts';
 import { linkRoutes } from './routes/links.ts';
 import { namespaceInspectRoutes } from './routes/namespace-inspect.ts';
@@ -26,7 +26,6 @@ import { reconcileRoutes } from './routes/reconcile.ts';
 import { systemRoutes } from './routes/system.ts';
 import { sharedSchemas } from './schemas/index.ts';
 import type { ListenAddress } from './schemas/listen.ts';
-import { putSchemas } from './schemas/put.ts';
 import { Engine } from './services/engine.ts';
 import { ForeignService } from './services/foreign.ts';
 import { checkHost } from './services/host.ts';
@@ -288,15 +287,4 @@ function createFastify(loggerInstance: FastifyBaseLogger): FastifyInstance {
   });
   jsonBodies(fastify);
   return fastify;
-}
-
-/** Checks what a merge patch makes of a resource against the schema of its kind. */
-function validatorOf(
-  check: ReturnType<typeof createValidation>['check'],
-): ConstructorParameters<typeof ResourceService>[0]['validate'] {
-  return (kind, body) => {
-    check(putSchemas[kind], body);
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what was just checked
-    return body as never;
-  };
 }

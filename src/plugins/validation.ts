@@ -3,13 +3,27 @@ import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Problem } from '../services/problem.ts';
 import { formats, type FormatName } from '../schemas/format.ts';
+import type { Kind } from '../schemas/common.ts';
 import type { ProblemError } from '../schemas/problem.ts';
+import { putSchemas } from '../schemas/put.ts';
+import type { SpecOf } from '../services/kind.ts';
 
 /** Strict validation: of bodies nothing is converted, dropped or filled in. */
 export interface Validation {
   compiler: FastifySchemaCompiler<TSchema>;
   /** Throws a problem unless the value fits the schema. */
   check: (schema: TSchema, value: unknown) => void;
+}
+
+/** Checks what a merge patch makes of a resource against the schema of its kind. */
+export function validatorOf(
+  check: Validation['check'],
+): <K extends Kind>(kind: K, body: unknown) => SpecOf<K> {
+  return (kind, body) => {
+    check(putSchemas[kind], body);
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what was just checked
+    return body as never;
+  };
 }
 
 /** @param shared every schema that others refer to by its `$id` */
