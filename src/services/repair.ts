@@ -3,7 +3,7 @@ import type { OperationOutcome } from '../db/operations.ts';
 import type { Store } from '../db/store.ts';
 import type { Processes } from '../kernel/processes.ts';
 import type { Step } from '../kernel/step.ts';
-import { refText, type Ref } from '../schemas/common.ts';
+import { refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { Engine } from './engine.ts';
 import { Journal, describeProblem } from './journal.ts';
 import { millisecondsSince } from './outcome.ts';
@@ -29,6 +29,15 @@ export interface Repaired {
   processes: number;
 }
 
+/** How far a repair of many resources has come. */
+interface Course {
+  waiting: Map<string, Ref>;
+  done: Set<string>;
+  total: Repaired;
+}
+
+const ORDER: readonly Kind[] = ['link', 'nat', 'bridge', 'namespace'];
+
 /** So many resources are put in order in one turn of the lane: changes wait no longer than that. */
 const LARGEST_GROUP = 128;
 
@@ -48,42 +57,43 @@ export class Repairer {
   /** Puts the resources in order, with all that they need and all that was lost with them. */
   async repair(refs: readonly Ref[]): Promise<Repaired> {
     const total: Repaired = { commands: [], mended: [], failed: [], processes: 0 };
-    for (let at = 0; at < refs.length; at += LARGEST_GROUP) {
-      const group = refs.slice(at, at + LARGEST_GROUP);
-      await this.#repairGroup(group, total);
+    // Links bring their bridges and namespaces along, so that all of it takes as few processes as it can.
+    const inOrder = refs.toSorted((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
+    const course: Course = {
+      waiting: new Map(inOrder.map((ref) => [refText(ref), ref])),
+      done: new Set(),
+      total,
+    };
+    while (course.waiting.size > 0) {
+      const group = [...course.waiting.values()].slice(0, LARGEST_GROUP);
+      for (const ref of group) {
+        course.waiting.delete(refText(ref));
+        course.done.add(refText(ref));
+      }
+      await this.#repairGroup(group, course);
     }
     return total;
   }
 
   /** What fails with others is tried again in halves, so that only the one at fault fails. */
-  async #repairGroup(refs: readonly Ref[], total: Repaired): Promise<void> {
-    const settled = await this.#deps.engine.inTurn(async () => this.#settleWithReferrers(refs, total), refs);
+  async #repairGroup(refs: readonly Ref[], course: Course): Promise<void> {
+    const settled = await this.#deps.engine.inTurn(async () => this.#settleOnce(refs, course), refs);
     const [only, ...others] = refs;
-    if (settled.failure === null || only === undefined) return;
-    if (others.length > 0) {
+    if (settled.failure !== null && only !== undefined) {
       const middle = Math.ceil(refs.length / 2);
-      await this.#repairGroup(refs.slice(0, middle), total);
-      await this.#repairGroup(refs.slice(middle), total);
+      if (others.length === 0) this.#fail(only, problemOfCommand(settled.failure), course.total);
+      else
+        for (const half of [refs.slice(0, middle), refs.slice(middle)]) await this.#repairGroup(half, course);
       return;
     }
-    this.#fail(only, problemOfCommand(settled.failure), total);
+    // What is made anew has lost all that was in it or attached to it: those that refer to it are mended too.
+    for (const ref of referrersOfMade(this.#deps.store, settled.steps))
+      if (!course.done.has(refText(ref))) course.waiting.set(refText(ref), ref);
   }
 
-  /** What is made anew has lost all that was in it or attached to it: those that refer to it are mended with it. */
-  async #settleWithReferrers(refs: readonly Ref[], total: Repaired): Promise<Settled> {
-    let settled = await this.#settleOnce(refs, total);
-    const done = new Set(refs.map(refText));
-    while (settled.failure === null) {
-      const more = referrersOfMade(this.#deps.store, settled.steps).filter((ref) => !done.has(refText(ref)));
-      if (more.length === 0) break;
-      for (const ref of more) done.add(refText(ref));
-      settled = await this.#settleOnce(more, total);
-    }
-    return settled;
-  }
-
-  async #settleOnce(refs: readonly Ref[], total: Repaired): Promise<Settled> {
+  async #settleOnce(refs: readonly Ref[], course: Course): Promise<Settled> {
     const { store } = this.#deps;
+    const { total, waiting, done } = course;
     const start = performance.now();
     const processes = this.#deps.processes.counter();
     const [first, ...others] = refs;
@@ -122,7 +132,10 @@ export class Repairer {
       if (operation !== null) this.#journal.fail(operation, outcome);
       this.#journal.log(entry, operation, outcome);
     }
-    if (failure === null) this.#conclude(refs, settled, total);
+    if (failure !== null) return settled;
+    const alongside = settled.covered.filter((ref) => waiting.delete(refText(ref)));
+    for (const ref of alongside) done.add(refText(ref));
+    this.#conclude([...refs, ...alongside], settled, total);
     return settled;
   }
 

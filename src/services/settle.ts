@@ -40,6 +40,8 @@ export interface Settled {
   failure: CommandFailed | null;
   /** Why resources can't be put in order now, by `refText`. */
   obstacles: ReadonlyMap<string, string>;
+  /** What was put in order: the resources that were asked for, and all that was looked at with them. */
+  covered: readonly Ref[];
 }
 
 interface Deps {
@@ -98,20 +100,21 @@ class Settlement {
 
   async run(): Promise<Settled> {
     const { obstacles } = this.#scope;
+    const covered = [...this.#scope.resources.values()].map(({ kind, name }) => ({ kind, name }));
     try {
       const have = await this.#observe();
       const steps = plan(have, this.#want);
       if (steps.length === 0) {
         this.#write([]);
-        return { steps, ran: [], failure: null, obstacles };
+        return { steps, ran: [], failure: null, obstacles, covered };
       }
       this.#sysctls.push(...(await noteHostSysctls(this.#want)));
       const attempts = attemptsOf(steps, this.#identities);
       this.#deps.begin(steps, { attempts, sysctls: this.#sysctls });
       const outcome = await this.#carryOut(have, steps);
-      return { steps, ran: outcome.ran, failure: outcome.failure, obstacles };
+      return { steps, ran: outcome.ran, failure: outcome.failure, obstacles, covered };
     } catch (error) {
-      if (error instanceof CommandFailed) return { steps: [], ran: [], failure: error, obstacles };
+      if (error instanceof CommandFailed) return { steps: [], ran: [], failure: error, obstacles, covered };
       throw error;
     }
   }
@@ -150,7 +153,8 @@ class Settlement {
 
   async #carryOut(have: KernelState, steps: readonly Step[]): Promise<RunOutcome> {
     const { processes, begin } = this.#deps;
-    const asked = this.#unsettled.refs.flatMap((ref) => this.#scope.resources.get(refText(ref)) ?? []);
+    const keys = new Set([...this.#unsettled.refs, ...steps.map(({ serves }) => serves)].map(refText));
+    const asked = [...keys].flatMap((key) => this.#scope.resources.get(key) ?? []);
     const reads = asked.map((stored) => ({ stored, reads: kindOf(stored.kind).reads(stored.intent) }));
     const outcome = await run(processes.within(processes.timeoutMs + steps.length * STEP_ALLOWANCE_MS), {
       steps,
