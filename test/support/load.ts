@@ -160,11 +160,11 @@ function misfits(expected: Expected, found: ReadonlyMap<string, Resource>): stri
   ];
 }
 
-/** Whether all that is asked for is so; lists as they are. */
+/** Whether all that is asked for is so; lists are as long as asked for. */
 export function hasFields(found: unknown, wanted: unknown): boolean {
-  if (typeof wanted !== 'object' || wanted === null || Array.isArray(wanted))
-    return JSON.stringify(found) === JSON.stringify(wanted);
+  if (typeof wanted !== 'object' || wanted === null) return found === wanted;
   if (typeof found !== 'object' || found === null) return false;
+  if (Array.isArray(wanted) && !(Array.isArray(found) && found.length === wanted.length)) return false;
   return Object.entries(wanted).every(([name, each]) =>
     hasFields((found as Record<string, unknown>)[name], each),
   );
