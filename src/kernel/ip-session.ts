@@ -95,9 +95,20 @@ export class IpSession {
   }
 
   async #nextLine(): Promise<string> {
-    const next = await this.#lines.next();
-    if (next.done !== true) return next.value;
+    const line = await this.#lineOrEnd();
+    if (line !== null) return line;
     throw await this.#failure();
+  }
+
+  async #lineOrEnd(): Promise<string | null> {
+    try {
+      const next = await this.#lines.next();
+      return next.done === true ? null : next.value;
+    } catch (error) {
+      // Its output was destroyed, which a reader is told of as an error.
+      if (this.#timedOut) return null;
+      throw error;
+    }
   }
 
   async #failure(): Promise<CommandFailed> {

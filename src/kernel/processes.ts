@@ -134,25 +134,15 @@ export function createProcesses(
     count += 1;
     onStart();
   };
-  // A timer takes 32 bits, and one of 0 is none to execa.
+  // A timer takes 32 bits.
   const remainingMs = (): number => Math.min(Math.max(deadline - performance.now(), 1), 2 ** 31 - 1);
   return {
     run: async (file, args, choices = {}) => {
       start();
-      const ended = await execa(file, [...args], {
-        ...options,
-        env: environment(),
+      return runToEnd(file, args, {
         input: choices.input ?? '',
-        timeout: Math.min(choices.timeoutMs ?? timeoutMs, remainingMs()),
-        maxBuffer: 256 * 1024 * 1024,
+        timeoutMs: Math.min(choices.timeoutMs ?? timeoutMs, remainingMs()),
       });
-      return {
-        stdout: ended.stdout,
-        stderr:
-          ended.exitCode === undefined && ended.stderr === '' ? (ended.originalMessage ?? '') : ended.stderr,
-        exitCode: ended.exitCode ?? null,
-        timedOut: ended.timedOut,
-      };
     },
     converse: (file, args) => {
       start();
@@ -168,6 +158,37 @@ export function createProcesses(
       createProcesses({ timeoutMs, deadline: Math.min(deadline, performance.now() + totalMs) }, start),
     started: () => count,
     counter: () => createProcesses({ timeoutMs, deadline }, start),
+  };
+}
+
+async function runToEnd(
+  file: string,
+  args: readonly string[],
+  { input, timeoutMs }: { input: string; timeoutMs: number },
+): Promise<Ended> {
+  const child = execa(file, [...args], {
+    ...options,
+    env: environment(),
+    input,
+    maxBuffer: 256 * 1024 * 1024,
+  });
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    // Whatever it has started holds its output as well: execa, which ends only the first, would wait for that.
+    endGroup(child.pid);
+    child.stdout.destroy();
+    child.stderr.destroy();
+  }, timeoutMs);
+  const ended = await child;
+  clearTimeout(timer);
+  if (timedOut) return { stdout: '', stderr: '', exitCode: null, timedOut };
+  const { exitCode, stderr, stdout } = ended;
+  return {
+    stdout,
+    stderr: exitCode === undefined && stderr === '' ? (ended.originalMessage ?? '') : stderr,
+    exitCode: exitCode ?? null,
+    timedOut,
   };
 }
 

@@ -16,7 +16,7 @@ import { reboundNames } from '../plan/namespace.ts';
 import { devicesExpected, plan } from '../plan/plan.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
-import { attemptsOf, checkNamespaces, identify, learnIdentities } from './identities.ts';
+import { attemptsOf, checkNamespaces, identify, learnIdentities, recordPutBack } from './identities.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
@@ -143,9 +143,11 @@ class Attempt {
       try {
         const observed = await this.#observe();
         const steps = plan(observed, target);
-        if (steps.length === 0) return true;
-        failure = await this.#run(observed, steps, []);
-        if (failure === null) return true;
+        this.#noteUndoing(steps);
+        failure = steps.length === 0 ? null : await this.#run(observed, steps, []);
+        if (failure !== null) continue;
+        recordPutBack(this.#deps.store, target.namespaces.keys(), this.#identities);
+        return true;
       } catch (error) {
         failure = error;
       }
@@ -153,6 +155,18 @@ class Attempt {
     this.#deps.log.error({ err: failure }, 'a change could not be undone');
     this.#markFailed(failure instanceof Error ? failure.message : String(failure));
     return false;
+  }
+
+  /** If that can't be written, the undoing is done all the same: it may be for that very reason. */
+  #noteUndoing(steps: readonly Step[]): void {
+    try {
+      this.#deps.note({ attempts: attemptsOf(steps, this.#identities), sysctls: [] });
+    } catch (error) {
+      this.#deps.log.warn(
+        { err: error },
+        'the journal could not be written; the change is undone all the same',
+      );
+    }
   }
 
   /** Writes intents, what was learnt, and what was seen. */

@@ -1,11 +1,13 @@
+import type { Store } from '../db/store.ts';
 import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
 import { NETNS_DIRECTORY } from '../kernel/marks.ts';
-import { boundInode, isNameTaken, liveInode } from '../kernel/namespace.ts';
+import { boundInode, isNameTaken, liveInode, readBootId } from '../kernel/namespace.ts';
 import type { NamespaceIdentity } from '../kernel/observe.ts';
 import type { RunOutcome } from '../kernel/run.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { HOST } from '../schemas/common.ts';
+import type { NamespaceAssigned } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
 import { tiesOf } from './kinds.ts';
 
@@ -44,6 +46,34 @@ export function learnIdentities(identities: Map<string, NamespaceIdentity>, ran:
     else if (command.exitCode === null) identities.set(step.namespace, { attempted: true });
     else identities.delete(step.namespace);
   }
+}
+
+/** Which namespaces bear names of ours now, where another one is recorded: one was made anew. */
+export function newIdentities(
+  { resources }: Pick<Store, 'resources'>,
+  names: Iterable<string>,
+  identities: ReadonlyMap<string, NamespaceIdentity>,
+): { name: string; assigned: NamespaceAssigned }[] {
+  const bootId = readBootId();
+  return [...names].flatMap((name) => {
+    const inode = identities.has(name) && name !== HOST ? boundInode(name) : null;
+    const recorded = resources.get('namespace', name)?.assigned;
+    if (inode === null || (recorded?.inode === inode && recorded.bootId === bootId)) return [];
+    return [{ name, assigned: { bootId, inode } }];
+  });
+}
+
+/** Writes, if any was put back, which namespaces bear the names now. Throws `StoreError`. */
+export function recordPutBack(
+  store: Store,
+  names: Iterable<string>,
+  identities: ReadonlyMap<string, NamespaceIdentity>,
+): void {
+  const found = newIdentities(store, names, identities);
+  if (found.length === 0) return;
+  store.journal(() => {
+    for (const { name, assigned } of found) store.resources.putAssigned('namespace', name, assigned);
+  });
 }
 
 /** The names that the steps bind and that are free now, or ours: what bears one of them later is netnsd's doing. */

@@ -3,7 +3,7 @@ import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import type { SysctlBefore } from '../db/sysctls.ts';
 import { CommandFailed } from '../kernel/errors.ts';
-import { boundInode, liveInode, readBootId } from '../kernel/namespace.ts';
+import { boundInode, liveInode } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
 import { STEP_ALLOWANCE_MS, type Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
@@ -12,8 +12,8 @@ import type { Step } from '../kernel/step.ts';
 import { withForeign } from '../plan/marks.ts';
 import { compile, devicesExpected, plan } from '../plan/plan.ts';
 import type { Adoption } from '../schemas/adoption.ts';
-import { HOST, refText, type Ref } from '../schemas/common.ts';
-import { attemptsOf, learnIdentities } from './identities.ts';
+import { refText, type Ref } from '../schemas/common.ts';
+import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { compileScope, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
@@ -183,15 +183,11 @@ class Settlement {
   /** Writes what was learnt and seen. If power fails, the kernel's state is gone as well: no need to wait for the disk. */
   #write(seen: readonly { stored: Stored; observed: unknown }[]): void {
     const { resources, sysctls, journal } = this.#deps.store;
-    const bootId = readBootId();
     journal(() => {
       for (const { namespace, key, value } of this.#sysctls) sysctls.remember(namespace, key, value);
-      for (const { name } of this.#want.namespaces.values()) {
-        const inode = this.#identities.has(name) && name !== HOST ? boundInode(name) : null;
-        const recorded = resources.get('namespace', name)?.assigned;
-        if (inode === null || (recorded?.inode === inode && recorded.bootId === bootId)) continue;
-        resources.putAssigned('namespace', name, { bootId, inode });
-      }
+      const { store } = this.#deps;
+      for (const { name, assigned } of newIdentities(store, this.#want.namespaces.keys(), this.#identities))
+        resources.putAssigned('namespace', name, assigned);
       for (const { stored, observed } of seen) resources.putObserved(stored, observed);
     });
   }

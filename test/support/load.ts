@@ -153,17 +153,19 @@ function misfits(expected: Expected, found: ReadonlyMap<string, Resource>): stri
     ...[...expected].flatMap(([path, fields]) => {
       const resource = found.get(path);
       if (resource === undefined) return [`${path} is lost`];
-      return has(resource, fields)
+      return hasFields(resource, fields)
         ? []
         : [`${path} is not as acknowledged: ${JSON.stringify([fields, resource])}`];
     }),
   ];
 }
 
-/** Whether all that is asked for is so; lists as they are. */
-function has(found: unknown, wanted: unknown): boolean {
-  if (typeof wanted !== 'object' || wanted === null || Array.isArray(wanted))
-    return JSON.stringify(found) === JSON.stringify(wanted);
+/** Whether all that is asked for is so; lists are as long as asked for. */
+export function hasFields(found: unknown, wanted: unknown): boolean {
+  if (typeof wanted !== 'object' || wanted === null) return found === wanted;
   if (typeof found !== 'object' || found === null) return false;
-  return Object.entries(wanted).every(([name, each]) => has((found as Record<string, unknown>)[name], each));
+  if (Array.isArray(wanted) && !(Array.isArray(found) && found.length === wanted.length)) return false;
+  return Object.entries(wanted).every(([name, each]) =>
+    hasFields((found as Record<string, unknown>)[name], each),
+  );
 }

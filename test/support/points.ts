@@ -28,7 +28,10 @@ const TOOLS = {
 };
 
 /** What changes the kernel, or, with `write`, a sysctl. */
-const CALLS = ['sendmsg', 'mount', 'unshare', 'umount2', 'unlink', 'openat', 'write'];
+const CALLS = ['sendmsg', 'mount', 'unshare', 'umount2', 'unlink', 'openat', 'write', 'recvmsg', 'sendto'];
+
+/** Every one of these may fail. */
+const MESSAGES = new Set(['sendmsg', 'sendto', 'recvmsg']);
 
 /** The tools of a netnsd that is started after this: they can be listened to, and stopped at any point. */
 export function watchTools(): ToolWatch {
@@ -51,7 +54,7 @@ function scriptOf(directory: string, file: string): string {
   return `#!/bin/sh
 [ -e ${directory}/armed ] || exec ${file} "$@"
 n=1; until mkdir ${directory}/run/$n 2>/dev/null; do n=$((n + 1)); done
-read -r process call occurrence <${directory}/armed
+read -r process call occurrence fault <${directory}/armed
 PATH=\${PATH#${directory}:}
 [ $process = all ] && exec ${strace} ${directory}/run/$n/trace -e trace=${CALLS.join(',')} ${file} "$@"
 [ $n = $process ] || exec ${file} "$@"
@@ -60,7 +63,7 @@ if [ $call = start ]; then
   kill -STOP $$
   exec ${file} "$@"
 fi
-exec ${strace} ${directory}/run/stopped -e trace=$call -e inject=$call:signal=SIGSTOP:when=$occurrence ${file} "$@"
+exec ${strace} ${directory}/run/stopped -e trace=$call -e inject=$call:$fault:when=$occurrence ${file} "$@"
 `;
 }
 
@@ -71,9 +74,9 @@ export class ToolWatch {
     this.#directory = directory;
   }
 
-  /** Lists the points of what is done while it runs. */
-  async pointsOf(change: () => Promise<unknown>): Promise<Point[]> {
-    this.#arm('all - -');
+  /** Lists the points of what is done while it runs; with `isAll`, also those at which something is only read. */
+  async pointsOf(change: () => Promise<unknown>, isAll = false): Promise<Point[]> {
+    this.#arm('all - - -');
     await change();
     this.disarm();
     const numbers = readdirSync(join(this.#directory, 'run'))
@@ -82,12 +85,18 @@ export class ToolWatch {
     return numbers.flatMap((process) => {
       const file = join(this.#directory, 'run', String(process), 'trace');
       const trace = existsSync(file) ? readFileSync(file, 'utf8') : '';
-      return [{ process, call: 'start', occurrence: 1 }, ...pointsIn(trace, process)];
+      return [{ process, call: 'start', occurrence: 1 }, ...pointsIn(trace, process, isAll)];
     });
   }
 
-  stopAt({ process, call, occurrence }: Point): void {
-    this.#arm(`${process} ${call} ${occurrence}`);
+  /** Has the process stand still once it has made the call. */
+  stopAt(point: Point): void {
+    this.failAt(point, 'signal=SIGSTOP');
+  }
+
+  /** Has the call fail instead of being made (`error=EIO`), or the process killed before it (`signal=SIGKILL`). */
+  failAt({ process, call, occurrence }: Point, fault: string): void {
+    this.#arm(`${process} ${call} ${occurrence} ${fault}`);
   }
 
   /** Resolves with the number of the process that stands still now; null if none has come there in time. */
@@ -113,19 +122,24 @@ export class ToolWatch {
   }
 }
 
-function pointsIn(trace: string, process: number): Point[] {
+function pointsIn(trace: string, process: number, isAll: boolean): Point[] {
   const counts = new Map<string, number>();
   return trace.split('\n').flatMap((line) => {
     const call = /^\d+ +(\w+)\(/.exec(line)?.[1];
     if (call === undefined) return [];
     const occurrence = (counts.get(call) ?? 0) + 1;
     counts.set(call, occurrence);
-    return changesSomething(call, line) ? [{ process, call, occurrence }] : [];
+    return changesSomething(call, line) || (isAll && MESSAGES.has(call))
+      ? [{ process, call, occurrence }]
+      : [];
   });
 }
 
 function changesSomething(call: string, line: string): boolean {
   switch (call) {
+    case 'recvmsg':
+    case 'sendto':
+      return false;
     case 'sendmsg':
       return !line.includes('nlmsg_type=RTM_GET');
     case 'openat':

@@ -98,7 +98,7 @@ function differences(what: string, wanted: readonly string[], found: readonly st
 async function devicesOfOurs(namespace: string): Promise<string[]> {
   const inside = namespace === 'host' ? [] : ['-n', namespace];
   const devices = await ipJson(...inside, 'link', 'show', 'group', '20851');
-  return devices.flatMap(({ ifname }) => (ifname === undefined ? [] : [`${namespace} ${String(ifname)}`]));
+  return devices.flatMap(({ ifname }) => (typeof ifname === 'string' ? [`${namespace} ${ifname}`] : []));
 }
 
 async function ruleOwners(namespace: string): Promise<string[]> {
