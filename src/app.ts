@@ -174,8 +174,13 @@ function createCore(
     log,
     changeTimeoutMs,
     onSettled: (settled) => {
-      reconciler.settled(settled);
-      watch.update();
+      try {
+        reconciler.settled(settled);
+        watch.update();
+      } catch (error) {
+        // It is done and on disk, and is to be answered so; what was not looked at now is at the next sweep.
+        log.error({ err: error }, 'what depends on a change could not be looked at');
+      }
     },
   });
   const reconciler = new Reconciler({
