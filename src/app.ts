@@ -97,7 +97,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       opened.push((await lockHost(`process ${process.pid}, with the state directory ${stateDir}`)).release);
     const path = join(stateDir, 'netnsd.db');
     // Before a new one is made, which would be in the way of the one that was there and is to be put back.
-    if (purpose === 'serve' && !isStoreThere(path)) await checkHost(null, createOwnProcesses(options));
+    if (purpose === 'serve' && !isStoreThere(path)) await checkHost(null, createOwnProcesses(options), log);
     const store = createStore(path);
     opened.unshift(() => store.close());
     const services = await createServices(store, options);
@@ -209,7 +209,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
     await endLeftovers();
     await reconciler.recover();
   }
-  if (purpose === 'serve') await checkHost(store, createOwnProcesses(options));
+  if (purpose === 'serve') await checkHost(store, createOwnProcesses(options), log);
   return {
     processes,
     validation,

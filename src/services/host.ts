@@ -1,4 +1,6 @@
+import type { Logger } from 'pino';
 import type { Store } from '../db/store.ts';
+import { CommandFailed } from '../kernel/errors.ts';
 import { parseInterfaces } from '../kernel/interface.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { takeSnapshot, type Snapshot } from '../kernel/snapshot.ts';
@@ -18,8 +20,14 @@ export class ForeignHost extends Error {
  * @param store null if there is none yet
  * @throws ForeignHost if there are marks and the store explains none of them
  */
-export async function checkHost(store: Store | null, processes: Processes): Promise<void> {
-  const snapshot = await hostSnapshot(processes);
+export async function checkHost(store: Store | null, processes: Processes, log: Logger): Promise<void> {
+  const snapshot = await hostSnapshot(processes).catch((error: unknown) => {
+    if (!(error instanceof CommandFailed)) throw error;
+    // Without the tools nothing can be changed either; /readyz says what is missing.
+    log.error({ err: error }, 'what is there already could not be looked at');
+    return null;
+  });
+  if (snapshot === null) return;
   const devices = markedDevices(snapshot);
   const rules = markedRules(snapshot);
   if (devices.length + rules.length === 0) return;
