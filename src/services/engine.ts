@@ -292,6 +292,8 @@ export class Engine {
 }
 
 /** The lane takes nothing any more. */
-export class LaneClosed extends Error {
-  override readonly name = 'LaneClosed';
+export class LaneClosed extends Problem {
+  constructor() {
+    super('shutting-down', 'no new changes are taken');
+  }
 }
