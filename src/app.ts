@@ -107,8 +107,10 @@ export async function buildApp(options: AppOptions): Promise<App> {
     const started =
       purpose === 'document'
         ? Promise.resolve()
-        : services.watch.start().then(() => services.reconciler.start());
-    started.catch((error: unknown) => log.error({ err: error }, 'drift is not looked for'));
+        : services.watch
+            .start()
+            .catch((error: unknown) => log.error({ err: error }, 'the kernel is not listened to'))
+            .then(() => services.reconciler.start());
     return {
       fastify,
       listen: async (address) =>
@@ -117,7 +119,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       teardown: async (isOnlyUnrecorded) => teardown({ store, ...services }, isOnlyUnrecorded),
       processesStarted: () => services.processes.started(),
       stop: async () => {
-        await started.catch(() => undefined);
+        await started;
         await services.watch.stop();
         // With the lane closed, what is being put in order ends after the group in hand.
         await Promise.all([services.engine.stop(), services.reconciler.stop()]);

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 
 /** An abstract socket (unix(7)) belongs to a network namespace, and is gone with the process: just what is to be locked. */
 const LOCK = '\0netnsd';
@@ -20,8 +20,11 @@ export interface HostLock {
  * @throws HostLocked saying who has it
  */
 export async function lockHost(holder: string): Promise<HostLock> {
+  const asking = new Set<Socket>();
   const server = createServer((socket) => {
+    asking.add(socket);
     socket.on('error', () => undefined);
+    socket.on('close', () => asking.delete(socket));
     socket.end(holder);
   });
   try {
@@ -38,6 +41,8 @@ export async function lockHost(holder: string): Promise<HostLock> {
   return {
     release: async () => {
       server.close();
+      // One that does not hang up keeps nobody waiting.
+      for (const socket of asking) socket.destroy();
       await once(server, 'close');
     },
   };

@@ -115,12 +115,34 @@ function findNamespace(
   }
   if ('inode' in identity && identity.inode !== inode) return;
   const { origin } = candidate;
+  // Somebody may have made one of that name since the attempt: what an attempt leaves has nothing of others in it.
+  if ('attempted' in identity && !isOfAttempt(origin, inode, inside.get(name))) return;
   const [loopback] = parseInterfaces([inside.get(name)?.interfaces.get('lo')]);
   state.namespaces.set(name, {
     ...candidate,
     origin: origin.type === 'adopted' ? { ...origin, inode } : origin,
     loopbackUp: loopback?.up ?? candidate.loopbackUp,
   });
+}
+
+/** Types of interface that the kernel does not put into a new namespace of its own accord. */
+const NOT_BY_ITSELF: ReadonlySet<string> = new Set([
+  'bridge',
+  'veth',
+  'ether',
+  'dummy',
+  'vlan',
+  'vxlan',
+  'macvlan',
+]);
+
+function isOfAttempt(origin: NamespaceState['origin'], inode: number, inside: Inside | undefined): boolean {
+  if (origin.type === 'adopted') return origin.inode === inode;
+  const interfaces = parseInterfaces([...(inside?.interfaces.values() ?? [])]);
+  // With some modules the kernel puts a tunnel into every namespace that it makes: sit0, tunl0, ip6tnl0, gre0, …
+  return interfaces.every(
+    ({ ours, name, type }) => ours || name === 'lo' || (name.endsWith('0') && !NOT_BY_ITSELF.has(type)),
+  );
 }
 
 function findInside(

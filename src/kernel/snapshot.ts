@@ -6,7 +6,7 @@ import { showRoutesTo } from './adoption.ts';
 import { CommandFailed } from './errors.ts';
 import { saveFirewall, type SavedFirewall } from './firewall.ts';
 import { asObject, SHOW_OWN_ROUTES, showOwnRoutes } from './interface.ts';
-import type { Processes } from './processes.ts';
+import { STEP_ALLOWANCE_MS, type Processes } from './processes.ts';
 import { run } from './run.ts';
 import type { Answer, Read } from './sessions.ts';
 import { firewallKey } from './state.ts';
@@ -47,16 +47,18 @@ export async function takeSnapshot(processes: Processes, request: SnapshotReques
   const firewalls = new Map<string, SavedFirewall>();
   const failures = new Map<string, CommandFailed>();
   const turns = pLimit(availableParallelism() + 1);
+  // All together: tools that hang in many namespaces must not keep whoever waits for many times their time.
+  const bounded = processes.within(processes.timeoutMs + request.namespaces.size * STEP_ALLOWANCE_MS);
   const lookInside = async (namespace: string, keys: readonly string[]): Promise<void> => {
     const lines = ['address show', SHOW_OWN_ROUTES, ...showRoutesTo(request.routes?.get(namespace) ?? [])];
     const read: Read = { namespace, lines, sysctls: [...keys] };
-    const { answers, failure } = await run(processes, { steps: [], expected: [], reads: [read] });
+    const { answers, failure } = await run(bounded, { steps: [], expected: [], reads: [read] });
     if (failure !== null) failures.set(namespace, failure);
     else if (answers[0] !== undefined) inside.set(namespace, insideOf(answers[0]));
   };
   const lookAtFirewall = async (namespace: string, family: Family): Promise<void> => {
     try {
-      firewalls.set(firewallKey(namespace, family), await saveFirewall(processes, namespace, family));
+      firewalls.set(firewallKey(namespace, family), await saveFirewall(bounded, namespace, family));
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;
       failures.set(namespace, error);

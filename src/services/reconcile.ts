@@ -39,8 +39,11 @@ export interface ReconcileReport {
   hasSettled: boolean;
 }
 
-/** What was not finished and could not be undone is tried again after this time. */
-const RECOVERY_PAUSE_MS = 5_000;
+/** Under this key, which is no resource's, undoing what was not finished has its pace. */
+const RECOVERY = 'recovery';
+
+/** After a failure that is not one of a resource (the store can't be written, say), nothing is tried for so long. */
+const PAUSE_MS = 5_000;
 
 /** Keeps what was asked for so: looks at start, when something is suspected, when asked, and every interval. */
 export class Reconciler {
@@ -57,6 +60,7 @@ export class Reconciler {
   #isStopped = false;
   #needsRecovery = false;
   #nextSweepAt = 0;
+  #pausedUntil = 0;
   #lastSweep: Sweep | null = null;
   #hasSettled = false;
 
@@ -69,6 +73,8 @@ export class Reconciler {
   /** Undoes what was not finished when netnsd last ended; to be called before anything else may change the kernel. */
   async recover(): Promise<void> {
     this.#needsRecovery = !(await recover(this.#deps, this.#asked.size === 0));
+    if (this.#needsRecovery) this.#pacing.tried(RECOVERY);
+    else this.#pacing.forget(RECOVERY);
   }
 
   /** Begins to look, first at everything. */
@@ -196,20 +202,23 @@ export class Reconciler {
   #delayMs(): number {
     const suspects = [...this.#suspected.keys()].map((key) => this.#pacing.delayOf(key));
     const sweepIn = this.#deps.mode === 'off' ? Infinity : Math.max(this.#nextSweepAt - performance.now(), 0);
-    const recoveryIn = this.#needsRecovery && this.#deps.mode !== 'off' ? RECOVERY_PAUSE_MS : Infinity;
-    return Math.min(...suspects, this.#isEverythingSuspected ? 0 : sweepIn, recoveryIn);
+    const recoveryIn =
+      this.#needsRecovery && this.#deps.mode !== 'off' ? this.#pacing.delayOf(RECOVERY) : Infinity;
+    const delayMs = Math.min(...suspects, this.#isEverythingSuspected ? 0 : sweepIn, recoveryIn);
+    return Math.max(delayMs, this.#pausedUntil - performance.now());
   }
 
   async #work(): Promise<void> {
     try {
-      if (this.#needsRecovery) await this.#deps.engine.inTurn(async () => this.recover());
+      if (this.#needsRecovery && this.#pacing.delayOf(RECOVERY) === 0)
+        await this.#deps.engine.inTurn(async () => this.recover());
       if (this.#isEverythingSuspected || performance.now() >= this.#nextSweepAt)
         await this.#lookAtEverything();
       if (this.#deps.mode === 'repair') await this.#mendSuspects();
     } catch (error) {
       // The store may be unwritable, or a tool gone: what is to be done is still to be done at the next turn.
       if (!(error instanceof LaneClosed)) this.#deps.log.error({ err: error }, 'reconciling failed');
-      this.#nextSweepAt = Math.max(this.#nextSweepAt, performance.now() + RECOVERY_PAUSE_MS);
+      this.#pausedUntil = performance.now() + PAUSE_MS;
     }
   }
 

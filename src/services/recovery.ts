@@ -91,6 +91,7 @@ function unsettledBy(operations: readonly OperationRecord[]): Unsettled {
  */
 function halfDeleted(operations: readonly OperationRecord[]): string[] {
   return operations
+    .filter(({ action }) => action !== 'repair')
     .flatMap(({ after }) => sideOf(after))
     .flatMap(({ kind, name, resource }) =>
       kind === 'namespace' && resource === null && boundInode(name) === null ? [name] : [],

@@ -81,7 +81,10 @@ export class Repairer {
     const [only, ...others] = refs;
     if (settled.failure !== null && only !== undefined) {
       const middle = Math.ceil(refs.length / 2);
-      if (others.length === 0) this.#fail(only, problemOfCommand(settled.failure), course.total);
+      // Each part would wait as long again.
+      if (settled.failure.failure.cause === 'timeout')
+        for (const ref of refs) this.#fail(ref, problemOfCommand(settled.failure), course.total);
+      else if (others.length === 0) this.#fail(only, problemOfCommand(settled.failure), course.total);
       else
         for (const half of [refs.slice(0, middle), refs.slice(middle)]) await this.#repairGroup(half, course);
       return;

@@ -142,13 +142,18 @@ class Settlement {
 
   async #observe(): Promise<KernelState> {
     const { store, processes } = this.#deps;
-    return observe(processes, {
+    const found = await observe(processes, {
       candidates: this.#candidates,
       identities: this.#identities,
       isClaimed: (namespace, name) =>
         store.resources.claimant({ namespace, what: interfaceTie(name) }) !== null,
       isWhole: true,
     });
+    // What bears the name of an attempt and is not of it is somebody else's.
+    for (const [name, identity] of this.#identities)
+      if ('attempted' in identity && !found.namespaces.has(name) && boundInode(name) !== null)
+        this.#identities.delete(name);
+    return found;
   }
 
   async #carryOut(have: KernelState, steps: readonly Step[]): Promise<RunOutcome> {

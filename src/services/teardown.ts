@@ -7,11 +7,12 @@ import { emptyState, firewallKey, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { plan } from '../plan/plan.ts';
 import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
-import { hostSnapshot, markedDevices } from './host.ts';
+import { hostSnapshot } from './host.ts';
 import { interfaceTie } from './interface.ts';
 import type { Conditions } from './conditions.ts';
 import type { ResourceService } from './resources.ts';
 import { allRefs, compileScope, scopeOf, sysctlsBeforeOf } from './scope.ts';
+import { unrecordedIn } from './unrecorded.ts';
 
 /** What was removed, and what could not be, for a person to read. */
 export interface Removed {
@@ -87,7 +88,11 @@ async function removeUnrecorded({ store, processes }: Deps, removed: Removed): P
 async function stepsForUnrecorded(store: Store, processes: Processes): Promise<Step[]> {
   const snapshot = await hostSnapshot(processes);
   const serves: Ref = { kind: 'namespace', name: HOST };
-  const devices = markedDevices(snapshot)
+  const scope = scopeOf(store, allRefs(store), new Set());
+  const recorded = compileScope(scope, sysctlsBeforeOf(store, scope));
+  // A recorded device that somebody has renamed is recorded all the same.
+  const devices = unrecordedIn(snapshot, recorded)
+    .filter(({ type }) => type === 'interface')
     .filter(({ name }) => store.resources.claimant({ namespace: HOST, what: interfaceTie(name) }) === null)
     .map(({ name }): Step => ({
       step: 'device.delete',
@@ -100,8 +105,7 @@ async function stepsForUnrecorded(store: Store, processes: Processes): Promise<S
     const saved = snapshot.firewalls.get(firewallKey(HOST, family));
     if (saved !== undefined) have.firewalls.set(firewallKey(HOST, family), ownFirewall(HOST, family, saved));
   }
-  const scope = scopeOf(store, allRefs(store), new Set());
-  const { firewalls } = compileScope(scope, sysctlsBeforeOf(store, scope));
+  const { firewalls } = recorded;
   const want: KernelState = emptyState();
   for (const [key, firewall] of firewalls) if (have.firewalls.has(key)) want.firewalls.set(key, firewall);
   // Only what is too much is to go; what is missing is not this one's business.
