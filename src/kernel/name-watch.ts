@@ -12,7 +12,7 @@ export class NameWatch {
   #parent: FSWatcher | null = null;
   #names: { watcher: FSWatcher; inode: number } | null = null;
 
-  /** `onLost`: the directory has come, has gone or was replaced: any name may have changed. */
+  /** `onLost`: the directory has come, has gone or was replaced; whatever name may have changed. */
   constructor(onName: (name: string) => void, onLost: () => void) {
     this.#onName = onName;
     this.#onLost = onLost;
