@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { request as httpRequest } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,23 +33,33 @@ async function create({ socketPath }: Server, key = KEY) {
   }
 }
 
+const SYNCS = 'fsync,fdatasync';
+
+/** Starts netnsd under strace, and makes a namespace: with the log of the store begun, the next sync is a commit. */
+async function startTraced(
+  stateDir: string,
+  ...options: string[]
+): Promise<{ server: Server; trace: string }> {
+  const trace = join(temporaryDirectory(), 'trace');
+  const server = await startServer(['--reconcile', 'off'], {
+    stateDir,
+    through: ['strace', '-D', '-f', '-qq', '-e', `trace=${SYNCS}`, ...options, '-o', trace],
+  });
+  await server.curl('/namespaces', 'POST', { name: 'blue' });
+  return { server, trace };
+}
+
 /**
- * Has something befall netnsd as it enters the next sync: SQLite has written the commit then, and nobody is answered
- * yet. Gives what ends it.
+ * Starts netnsd so that something befalls it as it enters the sync of the change after that: SQLite has written the
+ * commit then, and nobody is answered yet.
  */
-async function atNextSync(pid: number, injection: 'signal=KILL' | 'error=EIO'): Promise<() => Promise<void>> {
-  const calls = 'fsync,fdatasync';
-  const strace = execa(
-    'strace',
-    ['-f', '-p', String(pid), '-e', `trace=${calls}`, '-e', `inject=${calls}:${injection}:when=1`],
-    { reject: false, buffer: { stderr: false } },
-  );
-  // It says so once it is attached.
-  await once(strace.stderr, 'data');
-  return async () => {
-    strace.kill('SIGINT');
-    await strace;
-  };
+async function startForNextSync(stateDir: string, injection: 'signal=KILL' | 'error=EIO'): Promise<Server> {
+  const { server: counted, trace } = await startTraced(temporaryDirectory());
+  const syncs = [...readFileSync(trace, 'utf8').matchAll(/ (?:fsync|fdatasync)\(/g)].length;
+  expect((await counted.curl('/namespaces/blue', 'DELETE')).status).toBe(204);
+  await counted.end();
+  const inject = `inject=${SYNCS}:${injection}:when=${syncs + 1}`;
+  return (await startTraced(stateDir, '-e', inject)).server;
 }
 
 async function operationsOf({ curl }: Server, path = '/bridges/br00') {
@@ -60,12 +72,8 @@ async function operationsOf({ curl }: Server, path = '/bridges/br00') {
 describe('netnsd is killed', () => {
   test('after the commit and before the answer: the same key gives the first answer', async () => {
     const stateDir = temporaryDirectory();
-    const killed = await startServer(['--reconcile', 'off'], { stateDir });
-    // With the log of the store begun, the journal waits for the disk no more, and the next sync is the commit.
-    await killed.curl('/namespaces', 'POST', { name: 'blue' });
-    const end = await atNextSync(killed.pid, 'signal=KILL');
+    const killed = await startForNextSync(stateDir, 'signal=KILL');
     expect(await create(killed)).toBeNull();
-    await end();
     await killed.end();
 
     const server = await startServer([], { stateDir });
@@ -167,11 +175,8 @@ test('a change that fails in the kernel leaves its key free', async () => {
 });
 
 test('a change that can’t be written to the disk leaves its key free', async () => {
-  const server = await startServer(['--reconcile', 'off']);
-  await server.curl('/namespaces', 'POST', { name: 'blue' });
-  const end = await atNextSync(server.pid, 'error=EIO');
+  const server = await startForNextSync(temporaryDirectory(), 'error=EIO');
   const failed = await create(server);
-  await end();
   expect(failed).toMatchObject({
     status: 503,
     replayed: undefined,
