@@ -54,7 +54,7 @@ export interface ResourceRepository {
   /** Notes why the last attempt to mend it failed, or that there is nothing to mend. */
   putFailure: (ref: Ref, failure: string | null) => void;
   /** Notes what netnsd has learnt of a resource whose intent is as it was. */
-  putAssigned: <K extends Kind>(kind: K, name: string, assigned: AssignedOf<K>) => void;
+  putAssigned: (ref: Ref, assigned: AssignedOf<Kind>) => void;
   delete: (ref: Ref) => void;
 }
 
@@ -164,7 +164,7 @@ function createWrites(database: Database): Omit<ResourceRepository, Reads> {
     putFailure: ({ kind, name }, failure) => {
       updateFailure.run(failure, kind, name);
     },
-    putAssigned: (kind, name, assigned) => {
+    putAssigned: ({ kind, name }, assigned) => {
       updateAssigned.run(JSON.stringify(assigned), kind, name);
     },
     delete: ({ kind, name }) => {

@@ -74,11 +74,7 @@ export function parseRoutesTo(
   device: string,
   shown: readonly unknown[],
 ): RouteOfProtocol[] {
-  const entries = shown.flatMap((each) => {
-    const object = asObject(each);
-    return object === null || object['flags'] === undefined ? [] : [parseEntry(object)];
-  });
-  const places = Map.groupBy(entries, ({ route, family }) => placeOfRoute(route, family));
+  const places = Map.groupBy(parseEntries(shown), ({ route, family }) => placeOfRoute(route, family));
   return routes.flatMap((route) => {
     const family = familyOfRoute(route);
     const [entry, another] = places.get(placeOfRoute(route, family)) ?? [];
@@ -92,10 +88,29 @@ export function parseRoutesTo(
   });
 }
 
+/**
+ * Whether what stands in the place of a route, out of the answers to `showRoutesTo`, is one other route by the same device:
+ * then it can be replaced, and nothing of another device is.
+ */
+export function isReplaceable(route: Route, device: string, shown: readonly unknown[]): boolean {
+  const family = familyOfRoute(route);
+  const [entry, another] = parseEntries(shown).filter(
+    (each) => each.family === family && placeOfRoute(each.route, family) === placeOfRoute(route, family),
+  );
+  return entry?.device === device && entry.protocol !== 'kernel' && another === undefined;
+}
+
 interface Entry extends RouteOfProtocol {
   family: Family;
   device: string | null;
   isPlain: boolean;
+}
+
+function parseEntries(shown: readonly unknown[]): Entry[] {
+  return shown.flatMap((each) => {
+    const object = asObject(each);
+    return object === null || object['flags'] === undefined ? [] : [parseEntry(object)];
+  });
 }
 
 function parseEntry(object: Record<string, unknown>): Entry {

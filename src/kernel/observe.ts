@@ -1,21 +1,11 @@
-import type { ForeignMarks } from '../schemas/adoption.ts';
-import type { Route } from '../schemas/interface.ts';
-import { routeKey } from '../schemas/route.ts';
 import { HOST, refText } from '../schemas/common.ts';
-import { marksOf, parseRoutesTo } from './adoption.ts';
 import { CHAIN_MARK, ownFirewall, type SavedFirewall } from './firewall.ts';
-import { parseInterfaces, parseOwnRoutes, type KernelInterface } from './interface.ts';
+import { parseInterfaces } from './interface.ts';
 import { boundInode, isNameTaken } from './namespace.ts';
+import { findInside } from './observe-inside.ts';
 import type { Processes } from './processes.ts';
 import { takeSnapshot, type Inside, type Snapshot, type SnapshotRequest } from './snapshot.ts';
-import {
-  emptyState,
-  firewallKey,
-  type Device,
-  type Firewall,
-  type KernelState,
-  type NamespaceState,
-} from './state.ts';
+import { emptyState, firewallKey, type Firewall, type KernelState, type NamespaceState } from './state.ts';
 
 /**
  * How a bound name is known to be ours: by its inode; or because the name was free and netnsd's own attempt to bind
@@ -32,6 +22,8 @@ export interface Recognition {
   isClaimed: (namespace: string, name: string) => boolean;
   /** Whether the candidates speak of all that is recorded in the firewalls in question. */
   isWhole: boolean;
+  /** The index by which a device of ours was last seen, by `Device.key`: it is ours still if its mark is gone. */
+  indexes?: ReadonlyMap<string, number>;
 }
 
 /**
@@ -143,109 +135,6 @@ function isOfAttempt(origin: NamespaceState['origin'], inode: number, inside: In
   return interfaces.every(
     ({ ours, name, type }) => ours || name === 'lo' || (name.endsWith('0') && !NOT_BY_ITSELF.has(type)),
   );
-}
-
-function findInside(
-  state: KernelState,
-  namespace: string,
-  inside: Inside,
-  { candidates, isClaimed }: Recognition,
-): void {
-  for (const { sysctls } of candidates)
-    for (const [id, entry] of sysctls)
-      if (entry.namespace === namespace)
-        state.sysctls.set(id, { ...entry, value: inside.sysctls[entry.key] ?? '' });
-  const there = candidates.flatMap(({ devices }) =>
-    [...devices.values()].filter((device) => device.namespace === namespace),
-  );
-  findAdopted(state, there, inside, candidates);
-  const wanted = there.filter(({ key }) => foreignMarks(key, candidates) === undefined);
-  const missing: Device[] = [];
-  for (const device of wanted) {
-    const [found] = parseInterfaces([inside.interfaces.get(device.name)]);
-    if (found?.ours === true && found.type === device.kind.type)
-      state.devices.set(device.key, observedDevice(device, found, inside, candidates));
-    else missing.push(device);
-  }
-  const unfound = missing.filter(({ key }) => !state.devices.has(key));
-  if (unfound.length === 0) return;
-  // Somebody may have renamed it: of ours, of the same type, with the MAC address that netnsd gave it.
-  const byMac = Map.groupBy(
-    parseInterfaces([...inside.interfaces.values()]).filter(
-      ({ ours, name }) => ours && !isClaimed(namespace, name),
-    ),
-    ({ mac, type }) => `${type} ${String(mac)}`,
-  );
-  for (const device of unfound) {
-    const [found, another] = byMac.get(`${device.kind.type} ${device.mac}`) ?? [];
-    if (found === undefined || another !== undefined) continue;
-    state.devices.set(device.key, {
-      ...observedDevice(device, found, inside, candidates),
-      name: found.name,
-    });
-  }
-}
-
-/** What is being adopted is known by its index, marked or not, and by nothing else. */
-function findAdopted(
-  state: KernelState,
-  devices: readonly Device[],
-  inside: Inside,
-  candidates: readonly KernelState[],
-): void {
-  for (const device of devices) {
-    const marks = foreignMarks(device.key, candidates);
-    const adopted = marks === undefined ? null : adoptedDevice(device, marks, inside, candidates);
-    if (adopted !== null) state.devices.set(device.key, adopted);
-  }
-}
-
-function foreignMarks(key: string, candidates: readonly KernelState[]): ForeignMarks | undefined {
-  return candidates.map(({ devices }) => devices.get(key)?.foreign).find((foreign) => foreign !== undefined);
-}
-
-function adoptedDevice(
-  device: Device,
-  { index }: ForeignMarks,
-  inside: Inside,
-  candidates: readonly KernelState[],
-): Device | null {
-  const found = parseInterfaces([...inside.interfaces.values()]).find((entry) => entry.index === index);
-  if (found?.type !== device.kind.type) return null;
-  const wanted = candidates.flatMap(({ devices }) => devices.get(device.key)?.routes ?? []);
-  const known = [...new Map(wanted.map((route) => [routeKey(route), route])).values()];
-  const routes = parseRoutesTo(known, found.name, inside.routesTo);
-  return {
-    ...observedDevice(device, found, inside, candidates),
-    name: found.name,
-    routes: routes.map(({ route }) => route),
-    foreign: marksOf(found, routes),
-  };
-}
-
-function observedDevice(
-  device: Device,
-  found: KernelInterface,
-  { ownRoutes }: Inside,
-  candidates: readonly KernelState[],
-): Device {
-  const known = new Set(
-    candidates.flatMap((candidate) => candidate.devices.get(device.key)?.addresses ?? []),
-  );
-  const routes: Route[] = parseOwnRoutes(ownRoutes.get(found.name) ?? []);
-  return {
-    ...device,
-    mac: found.mac ?? device.mac,
-    mtu: found.mtu,
-    up: found.up,
-    master: found.bridge,
-    addresses: found.addresses.filter((address) => known.has(address)),
-    routes,
-    kind:
-      device.kind.type === 'bridge'
-        ? { type: 'bridge', stp: found.stp, ageingSeconds: found.ageingSeconds ?? device.kind.ageingSeconds }
-        : device.kind,
-  };
 }
 
 /** The rules of the candidates' resources, and the chains; the rules of other resources are not looked at. */

@@ -127,6 +127,8 @@ const renderers: Renderers = {
   'route.delete': ({ device, route }) =>
     ip(device.namespace, ['route', 'delete', ...routeTokens(device, route)]),
   // One message, so that packets find a route at any time.
+  'route.replace': ({ device, route }) =>
+    ip(device.namespace, ['route', 'replace', ...routeTokens(device, route)]),
   'route.protocol': ({ device, route, protocol }) =>
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route, protocol ?? ROUTE_PROTOCOL)]),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),

@@ -31,6 +31,7 @@ export interface Run {
 /** A device that bears our mark, or that is about to be given it and is known by its index until then. */
 export interface ExpectedDevice extends DeviceRef {
   foreign?: { index: number };
+  unmarked?: { index: number };
 }
 
 /** What a run did, complete or not. */
@@ -98,9 +99,10 @@ async function checkMarks(sessions: Sessions, expected: readonly ExpectedDevice[
   );
 }
 
-function isExpected({ name, foreign }: ExpectedDevice, answer: readonly unknown[]): boolean {
-  if (foreign === undefined) return ownInterface(name, answer) !== undefined;
-  return parseInterfaces(answer).some((entry) => entry.name === name && entry.index === foreign.index);
+function isExpected({ name, foreign, unmarked }: ExpectedDevice, answer: readonly unknown[]): boolean {
+  const known = foreign ?? unmarked;
+  if (known === undefined) return ownInterface(name, answer) !== undefined;
+  return parseInterfaces(answer).some((entry) => entry.name === name && entry.index === known.index);
 }
 
 async function invoke(

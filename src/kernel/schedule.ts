@@ -143,6 +143,7 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'address.delete': ofDevice,
   'route.add': ofDevice,
   'route.delete': ofDevice,
+  'route.replace': ofDevice,
   'route.protocol': ofDevice,
 };
 

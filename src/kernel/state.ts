@@ -55,6 +55,8 @@ export interface Device extends DeviceRef {
   kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string };
   /** Only while the device is being adopted: then nothing but its marks is ever changed. */
   foreign?: ForeignMarks;
+  /** Only where somebody has taken netnsd's mark away: what the device is known by until it bears that again. */
+  unmarked?: { /** The kernel's interface index. */ index: number };
 }
 
 export interface Sysctl {

@@ -47,6 +47,8 @@ interface StepFields {
   'address.delete': OnDevice & { address: string };
   'route.add': OnDevice & { route: Route };
   'route.delete': OnDevice & { route: Route };
+  /** Puts it where another one stands that leaves by the same device: of that destination, metric and table. */
+  'route.replace': OnDevice & { route: Route };
   /** The same for a route that is there; null is netnsd's own protocol. */
   'route.protocol': OnDevice & { route: Route; protocol: string | null };
   'sysctl.set': { namespace: string; key: string; value: string };

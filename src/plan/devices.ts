@@ -140,6 +140,8 @@ function changesOf(have: Device, want: Device): Step[] {
   const at = { ...have, addresses: [...have.addresses], routes: [...have.routes] };
   const { serves } = want;
 
+  if (have.unmarked !== undefined)
+    steps.push({ step: 'device.group', serves, device: place(have), group: null });
   if (at.namespace !== want.namespace) {
     // Into another namespace: the kernel takes addresses, routes, bridge and `up` away.
     steps.push({ step: 'device.move', serves, device: place(at), to: place(want) });

@@ -47,6 +47,8 @@ export interface BridgeIntent extends InterfaceIntent {
 
 export interface BridgeAssigned {
   mac: string;
+  /** The kernel's interface index, of when it was last made or changed. */
+  index?: number;
 }
 
 export const BridgeStatus = strictObject(

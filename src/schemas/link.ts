@@ -62,6 +62,9 @@ export interface LinkIntent extends EndIntent {
 export interface LinkAssigned {
   mac: string;
   peerMac: string;
+  /** The kernel's interface indexes, of when it was last made or changed. */
+  index?: number;
+  peerIndex?: number;
 }
 
 const LinkPeerStatus = strictObject({ ...observedInterfaceFields }, { $id: 'LinkPeerStatus' });

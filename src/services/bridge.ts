@@ -50,7 +50,10 @@ export const bridgeKind: KindService<'bridge'> = {
   assign: ({ mac }, before) => ({ mac: mac ?? before?.assigned.mac ?? chooseMac() }),
   ties: (intent) => tiesOfBridge(intent),
   reads: readsOfBridge,
-  result: ({ intent, assigned }, answers) => ({ observed: parseBridge(intent, answers), assigned }),
+  result: ({ intent, assigned: { mac } }, answers) => {
+    const observed = parseBridge(intent, answers);
+    return { observed, assigned: { mac, ...(observed.index === null ? {} : { index: observed.index }) } };
+  },
   seen: (intent, snapshot) =>
     parseBridge(
       intent,

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Store } from '../db/store.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import { parseInterfaces } from '../kernel/interface.ts';
+import { hostIdentity } from '../kernel/namespace.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { takeSnapshot, type Snapshot } from '../kernel/snapshot.ts';
 import { HOST } from '../schemas/common.ts';
@@ -31,6 +32,8 @@ export async function checkHost(store: Store | null, processes: Processes, log: 
   const devices = markedDevices(snapshot);
   const rules = markedRules(snapshot);
   if (devices.length + rules.length === 0) return;
+  // What could not be undone yet is not recorded; that it is still to be undone says that the store is of this host.
+  if (store !== null && store.operations.open().some(({ notes }) => notes.host === hostIdentity())) return;
   const { macs, comments } = store === null ? nothingKnown : knownTo(store);
   if (devices.some(({ mac }) => macs.has(mac ?? '')) || rules.some(({ comment }) => comments.has(comment)))
     return;

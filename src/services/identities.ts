@@ -36,8 +36,8 @@ export function identify(draft: Draft): Map<string, NamespaceIdentity> {
 /** Takes note of what a run's attempts to bind names, and to unbind them, have come to. */
 export function learnIdentities(identities: Map<string, NamespaceIdentity>, ran: RunOutcome['ran']): void {
   for (const { step, command } of ran) {
-    // Ended between the two, it has unbound the name and left the file.
-    if (step.step === 'namespace.delete' && command.exitCode === null && boundInode(step.namespace) === null)
+    // Ended between the two, or refused the second, it has unbound the name and left the file.
+    if (step.step === 'namespace.delete' && command.exitCode !== 0 && boundInode(step.namespace) === null)
       identities.set(step.namespace, { attempted: true });
     if (step.step !== 'namespace.add') continue;
     const inode = boundInode(step.namespace);
@@ -72,7 +72,8 @@ export function recordPutBack(
   const found = newIdentities(store, names, identities);
   if (found.length === 0) return;
   store.journal(() => {
-    for (const { name, assigned } of found) store.resources.putAssigned('namespace', name, assigned);
+    for (const { name, assigned } of found)
+      store.resources.putAssigned({ kind: 'namespace', name }, assigned);
   });
 }
 

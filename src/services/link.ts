@@ -54,7 +54,15 @@ export const linkKind: KindService<'link'> = {
   }),
   ties: (intent) => tiesOfLink(intent),
   reads: readsOfLink,
-  result: ({ intent, assigned }, answers) => ({ observed: parseLink(intent, answers), assigned }),
+  result: ({ intent, assigned: { mac, peerMac } }, answers) => {
+    const observed = parseLink(intent, answers);
+    const { index, peer } = observed;
+    const indexes = {
+      ...(index === null ? {} : { index }),
+      ...(peer.index === null ? {} : { peerIndex: peer.index }),
+    };
+    return { observed, assigned: { mac, peerMac, ...indexes } };
+  },
   seen: (intent, snapshot) =>
     parseLink(
       intent,

@@ -2,9 +2,11 @@ import type { Logger } from 'pino';
 import type { OperationRecord } from '../db/operations.ts';
 import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
+import type { CommandFailed } from '../kernel/errors.ts';
 import { boundInode, hostIdentity } from '../kernel/namespace.ts';
 import type { Processes } from '../kernel/processes.ts';
-import { refText, type Ref } from '../schemas/common.ts';
+import { HOST, refText, type Ref } from '../schemas/common.ts';
+import { tiesOf } from './kinds.ts';
 import { problemOfCommand } from './problem.ts';
 import { settle, type Unsettled } from './settle.ts';
 
@@ -26,14 +28,43 @@ type Side = (Ref & { resource: Stored | null })[];
  * @returns whether nothing is left to be undone
  * @throws StoreError
  */
-export async function recover({ store, processes, log }: Deps, isNothingAsked: boolean): Promise<boolean> {
+export async function recover(deps: Deps, isNothingAsked: boolean): Promise<boolean> {
+  const { store } = deps;
   const open = store.operations.open().filter(({ action }) => isNothingAsked || action !== 'reconcile');
   if (open.length === 0) return true;
   const host = hostIdentity();
   // Of another boot, or another network namespace, nothing is left here.
-  const ofThisBoot = open.filter(({ notes }) => notes.host === host);
-  const unsettled = unsettledBy(ofThisBoot);
-  const ids = open.map(({ id }) => id);
+  const isHere = ({ notes }: OperationRecord): boolean => notes.host === host;
+  const here = open.filter(isHere);
+  const elsewhere = open.filter((operation) => !isHere(operation));
+  if (elsewhere.length > 0) await undo(deps, [], elsewhere);
+  if (here.length === 0) return true;
+  const failure = await undo(deps, here);
+  if (failure === null) return true;
+  // One that can't be undone is not to hold the others up, unless each would be waited for as long.
+  const parts = failure.failure.cause === 'timeout' ? [] : partsOf(here);
+  if (parts.length <= 1) {
+    tellFailure(deps, here, failure);
+    return false;
+  }
+  let isAllUndone = true;
+  for (const part of parts) {
+    const reason = await undo(deps, part);
+    if (reason === null) continue;
+    isAllUndone = false;
+    tellFailure(deps, part, reason);
+  }
+  return isAllUndone;
+}
+
+/** Undoes operations together, and closes them and those of which nothing can be left; gives what went wrong. */
+async function undo(
+  { store, processes, log }: Deps,
+  operations: readonly OperationRecord[],
+  elsewhere: readonly OperationRecord[] = [],
+): Promise<CommandFailed | null> {
+  const unsettled = unsettledBy(operations);
+  const ids = operations.map(({ id }) => id);
   const settled = await settle(
     {
       store,
@@ -44,45 +75,87 @@ export async function recover({ store, processes, log }: Deps, isNothingAsked: b
     },
     unsettled,
   );
-  const touched = unsettled.refs.map(refText);
-  if (settled.failure !== null) {
-    log.error(
-      { err: settled.failure, touched },
-      'what was not finished could not be undone; it is tried again',
-    );
-    markFailed(store, unsettled.refs, problemOfCommand(settled.failure).message);
-    return false;
-  }
+  if (settled.failure !== null) return settled.failure;
   store.journal(() => {
-    for (const operation of open) close(store, operation, settled.ran);
+    for (const operation of [...operations, ...elsewhere]) close(store, operation, settled.ran);
     for (const ref of unsettled.refs)
       if (!settled.obstacles.has(refText(ref))) store.resources.putFailure(ref, null);
   });
-  log.warn({ operations: ids, touched, steps: settled.steps.length }, 'what was not finished is undone');
-  return true;
+  const touched = unsettled.refs.map(refText);
+  log.warn(
+    { operations: [...operations, ...elsewhere].map(({ id }) => id), touched, steps: settled.steps.length },
+    'what was not finished is undone',
+  );
+  return null;
+}
+
+function tellFailure(
+  { store, log }: Deps,
+  operations: readonly OperationRecord[],
+  failure: CommandFailed,
+): void {
+  const { refs } = unsettledBy(operations);
+  log.error(
+    { err: failure, touched: refs.map(refText) },
+    'what was not finished could not be undone; it is tried again',
+  );
+  markFailed(store, refs, problemOfCommand(failure).message);
+}
+
+/** Such as have no resource in common, neither of those that they are about nor of those that these refer to. */
+function partsOf(operations: readonly OperationRecord[]): OperationRecord[][] {
+  let parts: { operations: OperationRecord[]; keys: Set<string> }[] = [];
+  for (const operation of operations) {
+    const keys = keysOf(operation);
+    const joined = parts.filter((part) => [...keys].some((key) => part.keys.has(key)));
+    const whole = {
+      operations: [...joined.flatMap((part) => part.operations), operation],
+      keys: new Set([...keys, ...joined.flatMap((part) => [...part.keys])]),
+    };
+    parts = [...parts.filter((part) => !joined.includes(part)), whole];
+  }
+  return parts.map((part) => part.operations.toSorted((a, b) => a.id - b.id));
+}
+
+function keysOf(operation: OperationRecord): Set<string> {
+  const sides = [...sideOf(operation.before), ...sideOf(operation.after)];
+  const refs = sides.flatMap(({ kind, name, resource }) => [
+    { kind, name },
+    ...(resource === null ? [] : tiesOf(resource).references),
+  ]);
+  // The daemon's own namespace is not made by an operation.
+  return new Set(refs.filter(({ kind, name }) => kind !== 'namespace' || name !== HOST).map(refText));
 }
 
 /** The candidates for what the kernel has: what each operation was to make, and what was there when it began. */
 function unsettledBy(operations: readonly OperationRecord[]): Unsettled {
   const sides = operations.flatMap((operation) => [sideOf(operation.after), sideOf(operation.before)]);
   const refs = new Map(sides.flat().map(({ kind, name }) => [refText({ kind, name }), { kind, name }]));
-  // Those that went together are about different resources, so that together they are one candidate.
-  const merge = (which: 'before' | 'after'): Stored[] => [
-    ...new Map(
-      operations
-        .flatMap((operation) => sideOf(operation[which]))
-        .flatMap(({ kind, name, resource }) =>
-          resource === null ? [] : [[refText({ kind, name }), resource] as const],
-        ),
-    ).values(),
-  ];
   return {
     refs: [...refs.values()],
-    mayBe: [merge('after'), merge('before')],
+    mayBe: layersOf(sides),
     attempts: new Set([...operations.flatMap(({ notes }) => notes.attempts), ...halfDeleted(operations)]),
     sysctls: operations.flatMap(({ notes }) => notes.sysctls),
     adoptions: operations.flatMap(({ notes }) => notes.adoptions),
   };
+}
+
+/** As few candidates as there can be: sides that are about different resources go together in one. */
+function layersOf(sides: readonly Side[]): Stored[][] {
+  const layers: Map<string, Stored>[] = [];
+  for (const side of sides) {
+    const entries = side.flatMap(({ kind, name, resource }) =>
+      resource === null ? [] : [[refText({ kind, name }), resource] as const],
+    );
+    if (entries.length === 0) continue;
+    let layer = layers.find((candidate) => entries.every(([key]) => !candidate.has(key)));
+    if (layer === undefined) {
+      layer = new Map();
+      layers.push(layer);
+    }
+    for (const [key, resource] of entries) layer.set(key, resource);
+  }
+  return layers.map((layer) => [...layer.values()]);
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { OperationOutcome } from '../db/operations.ts';
 import type { Store } from '../db/store.ts';
+import { CHAIN_MARK } from '../kernel/firewall.ts';
 import type { Processes } from '../kernel/processes.ts';
 import type { Step } from '../kernel/step.ts';
 import { refText, type Kind, type Ref } from '../schemas/common.ts';
@@ -138,13 +139,31 @@ export class Repairer {
     if (failure !== null) return settled;
     const alongside = settled.covered.filter((ref) => waiting.delete(refText(ref)));
     for (const ref of alongside) done.add(refText(ref));
-    this.#conclude([...refs, ...alongside], settled, total);
+    const sharers = this.#sharersOf(settled).filter(
+      (ref) => ![...refs, ...alongside].some((other) => refText(other) === refText(ref)),
+    );
+    this.#conclude([...refs, ...alongside, ...sharers], settled, total);
     return settled;
   }
 
+  /**
+   * All whose rules stand in chains, or need forwarding, that had to be put back: an attempt for one was one for each.
+   * Otherwise what keeps changing such a thing would be fought once for each rule of the namespace.
+   */
+  #sharersOf({ steps, covered }: Settled): Ref[] {
+    const namespaces = new Set(steps.flatMap(namespaceOfShared));
+    if (namespaces.size === 0) return [];
+    return covered.filter(({ kind, name }) => {
+      const namespace =
+        kind === 'nat' ? this.#deps.store.resources.get(kind, name)?.intent.namespace : undefined;
+      return namespace !== undefined && namespaces.has(namespace);
+    });
+  }
+
   /** All that could be done was done: says so of each resource. */
-  #conclude(refs: readonly Ref[], { steps, obstacles }: Settled, total: Repaired): void {
-    const served = new Set(steps.map(({ serves }) => refText(serves)));
+  #conclude(refs: readonly Ref[], settled: Settled, total: Repaired): void {
+    const { steps, obstacles } = settled;
+    const served = new Set([...steps.map(({ serves }) => serves), ...this.#sharersOf(settled)].map(refText));
     for (const ref of refs) {
       const obstacle = obstacles.get(refText(ref));
       if (obstacle !== undefined) {
@@ -181,6 +200,15 @@ export class Repairer {
       log.warn({ err: error, resource: refText(ref) }, 'why it is failed could not be noted');
     }
   }
+}
+
+/** Where a step puts something back that all rules of a namespace share. */
+function namespaceOfShared(step: Step): string[] {
+  const isShared =
+    step.step === 'chain.set' ||
+    (step.step === 'rule.add' && step.rule.comment.startsWith(CHAIN_MARK)) ||
+    (step.step === 'sysctl.set' && step.serves.kind === 'nat');
+  return isShared ? [step.namespace] : [];
 }
 
 /** Those that refer to what the steps make. */

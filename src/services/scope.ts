@@ -2,8 +2,9 @@ import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
+import { endKey } from '../plan/link.ts';
 import { compile } from '../plan/plan.ts';
-import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
+import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { AnyPlaced } from '../schemas/resource.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie } from './nat.ts';
@@ -71,6 +72,19 @@ export function sysctlsBeforeOf(store: Store, { resources }: Scope): Map<string,
   return new Map(names.flatMap((name) => [...store.sysctls.before(name)]));
 }
 
+/** By which index each device of a scope was last seen, by `Device.key`. */
+export function indexesOf({ resources }: Scope): Map<string, number> {
+  const entries = [...resources.values()].flatMap((stored): [string, number | undefined][] => {
+    if (isOf(stored, 'bridge')) return [[refText(stored), stored.assigned.index]];
+    if (!isOf(stored, 'link')) return [];
+    return [
+      [endKey(stored, 'own'), stored.assigned.index],
+      [endKey(stored, 'peer'), stored.assigned.peerIndex],
+    ];
+  });
+  return new Map(entries.flatMap(([key, index]) => (index === undefined ? [] : [[key, index]])));
+}
+
 /** Where the rules of a scope stand, as `firewallKey`. */
 export function firewallsOf(state: KernelState): Set<string> {
   return new Set(
@@ -115,7 +129,11 @@ function obstaclesIn(
 }
 
 function isNamespace(stored: Stored): stored is Stored<'namespace'> {
-  return stored.kind === 'namespace' && stored.name !== HOST;
+  return isOf(stored, 'namespace') && stored.name !== HOST;
+}
+
+function isOf<K extends Kind>(stored: Stored, kind: K): stored is Stored<K> {
+  return stored.kind === kind;
 }
 
 function obstacleOf(

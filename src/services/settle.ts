@@ -16,7 +16,8 @@ import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
-import { compileScope, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
+import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
+import { isTakenRoute, replacingRoutes } from './replaced-routes.ts';
 import { noteHostSysctls, noteReadings } from './sysctls.ts';
 
 /** What to put in order, and what is known of how it may be otherwise. */
@@ -57,12 +58,13 @@ interface Deps {
  */
 export async function settle(deps: Deps, unsettled: Unsettled): Promise<Settled> {
   const first = await new Settlement(deps, unsettled).run();
-  // Something was not as it had just been seen: look once more.
-  if (first.failure?.failure.cause !== 'assumption') return first;
+  // Something was not as it had just been seen: look once more. Or another route stands where one of ours is to.
+  const isRouteTaken = isTakenRoute(first.failure);
+  if (first.failure?.failure.cause !== 'assumption' && !isRouteTaken) return first;
   // Names that were bound meanwhile, perhaps by half, are netnsd's.
   const bound = first.steps.flatMap((step) => (step.step === 'namespace.add' ? [step.namespace] : []));
   const attempts = new Set([...unsettled.attempts, ...bound]);
-  const second = await new Settlement(deps, { ...unsettled, attempts }).run();
+  const second = await new Settlement(deps, { ...unsettled, attempts }, isRouteTaken).run();
   return { ...second, steps: [...first.steps, ...second.steps], ran: [...first.ran, ...second.ran] };
 }
 
@@ -74,9 +76,12 @@ class Settlement {
   readonly #candidates: KernelState[];
   readonly #identities: Map<string, NamespaceIdentity>;
   readonly #sysctls: SysctlBefore[] = [];
+  readonly #replacesRoutes: boolean;
 
-  constructor(deps: Deps, unsettled: Unsettled) {
+  /** @param replacesRoutes whether routes of others by devices of ours are replaced where ours are to stand */
+  constructor(deps: Deps, unsettled: Unsettled, replacesRoutes = false) {
     this.#deps = deps;
+    this.#replacesRoutes = replacesRoutes;
     this.#unsettled = unsettled;
     const { store } = deps;
     const others = unsettled.mayBe.flat();
@@ -103,7 +108,10 @@ class Settlement {
     const covered = [...this.#scope.resources.values()].map(({ kind, name }) => ({ kind, name }));
     try {
       const have = await this.#observe();
-      const steps = plan(have, this.#want);
+      const planned = plan(have, this.#want);
+      const steps = this.#replacesRoutes
+        ? await replacingRoutes(this.#deps.processes, planned, have)
+        : planned;
       if (steps.length === 0) {
         this.#write([]);
         return { steps, ran: [], failure: null, obstacles, covered };
@@ -148,6 +156,7 @@ class Settlement {
       isClaimed: (namespace, name) =>
         store.resources.claimant({ namespace, what: interfaceTie(name) }) !== null,
       isWhole: true,
+      indexes: indexesOf(this.#scope),
     });
     // What bears the name of an attempt and is not of it is somebody else's.
     for (const [name, identity] of this.#identities)
@@ -177,8 +186,7 @@ class Settlement {
       outcome.failure === null
         ? reads.map((entry) => {
             const answered = entry.reads.map(() => answers.next().value ?? null);
-            const { observed } = kindOf(entry.stored.kind).result(entry.stored, answered);
-            return { stored: entry.stored, observed };
+            return { stored: entry.stored, ...kindOf(entry.stored.kind).result(entry.stored, answered) };
           })
         : [];
     this.#write(seen);
@@ -186,14 +194,18 @@ class Settlement {
   }
 
   /** Writes what was learnt and seen. If power fails, the kernel's state is gone as well: no need to wait for the disk. */
-  #write(seen: readonly { stored: Stored; observed: unknown }[]): void {
+  #write(seen: readonly { stored: Stored; observed: unknown; assigned: Stored['assigned'] }[]): void {
     const { resources, sysctls, journal } = this.#deps.store;
     journal(() => {
       for (const { namespace, key, value } of this.#sysctls) sysctls.remember(namespace, key, value);
       const { store } = this.#deps;
       for (const { name, assigned } of newIdentities(store, this.#want.namespaces.keys(), this.#identities))
-        resources.putAssigned('namespace', name, assigned);
-      for (const { stored, observed } of seen) resources.putObserved(stored, observed);
+        resources.putAssigned({ kind: 'namespace', name }, assigned);
+      for (const { stored, observed, assigned } of seen) {
+        resources.putObserved(stored, observed);
+        // Of a namespace it is noted above, of one that was not asked for too.
+        if (stored.kind !== 'namespace') resources.putAssigned(stored, assigned);
+      }
     });
   }
 }

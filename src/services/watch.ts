@@ -77,7 +77,7 @@ export class Watch {
     this.#ids = new NamespaceIds(processes, (name) => store.resources.get('namespace', name) !== null);
     this.#names = new NameWatch(
       (name) => this.#noteName(name),
-      () => this.#noteAllNames(),
+      () => this.#guard(() => this.#recordedNames().forEach((name) => this.#noteName(name))),
     );
     this.#firewalls = new FirewallWatch({
       processes,
@@ -93,7 +93,7 @@ export class Watch {
       onEnd: (namespace, why) => log.warn({ namespace, why }, 'the firewall is not listened to for a moment'),
     });
     this.#monitor = monitorKernel(processes, {
-      onEvent: (event) => this.#noteEvent(event),
+      onEvent: (event) => this.#guard(() => this.#noteEvent(event)),
       onLost: () => {
         this.#window.noteLost();
         this.#arm();
@@ -144,6 +144,17 @@ export class Watch {
     };
   }
 
+  /** An event comes when it likes: that the store can't be read just then is nobody's failure. */
+  #guard(note: () => void): void {
+    try {
+      note();
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'what the kernel told could not be noted; all is suspected');
+      this.#window.noteLost();
+      this.#arm();
+    }
+  }
+
   #noteEvent(event: KernelEvent): void {
     if (event.type === 'nsid') {
       this.#noteNsid(event.nsid, event.deleted, event.name);
@@ -179,14 +190,9 @@ export class Watch {
     this.#arm();
   }
 
-  #noteAllNames(): void {
-    for (const name of this.#recordedNames()) this.#noteName(name);
-  }
-
   #recordedNames(): string[] {
-    const { resources } = this.#options.store;
-    const everything = { after: null, limit: -1, labels: [], references: [] };
-    return resources.list('namespace', everything).map(({ name }) => name);
+    const names = this.#options.store.resources.refs('namespace').map(({ name }) => name);
+    return names.filter((name) => name !== HOST);
   }
 
   #namespacesWithRules(): string[] {

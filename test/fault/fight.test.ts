@@ -14,6 +14,28 @@ function secondsOf(pid: number): number {
   return [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0) / 100;
 }
 
+it('counts an attempt to put back what all rules of a namespace share for each of them', async () => {
+  const server = await startServer();
+  const { curl } = server;
+  const ports = ['8081', '8082', '8083', '8084', '8085', '8086'];
+  const to = { address: '10.1.1.1', port: '80' };
+  for (const port of ports)
+    expect(
+      (await curl('/nat', 'POST', { name: `p${port}`, type: 'dnat', protocol: 'tcp', port, to })).status,
+    ).toBe(201);
+  const script =
+    'for n in $(seq 40); do iptables -w -D FORWARD -j NETNSD-FORWARD -m comment --comment "$0"; sleep 0.2; done';
+  const saved = await execa('iptables', ['-S', 'FORWARD']);
+  const comment = /--comment "([^"]+)"/.exec(saved.stdout)?.[1] ?? '';
+  await execa('sh', ['-c', script, comment], { reject: false });
+  const { items } = (await curl('/operations?limit=1000')).body as { items: { action: string }[] };
+  const repairs = items.filter(({ action }) => action === 'repair').length;
+  // At once, at once, then after 1, 2 and 4 seconds.
+  expect(repairs).toBeGreaterThanOrEqual(3);
+  expect(repairs).toBeLessThanOrEqual(6);
+  for (const port of ports) expect((await curl(`/nat/p${port}`, 'DELETE')).status).toBe(204);
+}, 60_000);
+
 it('backs off from what something else keeps changing, says so, and costs next to nothing', async () => {
   const seconds = rounds(24, 330);
   const server = await startServer();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { changes, ruleChanges } from '../support/changes.ts';
-import { watchTools } from '../support/points.ts';
+import { MESSAGES, watchTools } from '../support/points.ts';
 import { isLong, reportFigures, spread } from '../support/rounds.ts';
 import { World } from '../support/world.ts';
 
@@ -25,10 +25,9 @@ describe('a tool that fails at any message that it sends or receives, or at any 
         await world.rebuild(before, change);
         const points = await tools.pointsOf(async () => world.change(), true);
         await world.rebuild(before, change);
-        const chosen = spread(
-          points.filter(({ call }) => call !== 'start'),
-          3,
-        );
+        const messages = points.filter(({ call }) => MESSAGES.has(call));
+        const others = points.filter(({ call }) => call !== 'start' && !MESSAGES.has(call));
+        const chosen = [...spread(messages, 3), ...others];
         for (const point of chosen) {
           tools.failAt(point, fault);
           const status = await world.change();

@@ -111,6 +111,26 @@ const drifts: { of: string; by: string[][]; drifted: string[] }[] = [
     drifted: ['/links/veth00'],
   },
   {
+    of: 'a route is replaced',
+    by: [['ip', 'route', 'replace', '10.9.0.0/16', 'via', '10.1.1.77']],
+    drifted: ['/bridges/br00'],
+  },
+  {
+    of: 'a default route is replaced inside',
+    by: [['ip', '-n', 'blue', 'route', 'replace', 'default', 'via', '10.1.1.77']],
+    drifted: ['/links/veth00'],
+  },
+  {
+    of: 'the group of a bridge is changed',
+    by: [['ip', 'link', 'set', 'br00', 'group', 'default']],
+    drifted: ['/bridges/br00', '/links/veth00'],
+  },
+  {
+    of: 'the group of an end is changed inside',
+    by: [['ip', '-n', 'blue', 'link', 'set', 'eth0', 'group', '7']],
+    drifted: ['/links/veth00'],
+  },
+  {
     of: 'an MTU is changed',
     by: [['ip', '-n', 'blue', 'link', 'set', 'eth0', 'mtu', '1400']],
     drifted: ['/links/veth00'],

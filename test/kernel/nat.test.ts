@@ -203,7 +203,7 @@ describe('dnat', () => {
     }
     expect(await ask('tcp', '198.51.100.2', 8080)).toBe('tcp 80');
     // The link-local addresses of the bridge are tentative for a second or two (RFC 4862).
-    await expect.poll(async () => ask('tcp', '2001:db8:51::2', 8080), { timeout: 8000 }).toBe('tcp 80');
+    await expect.poll(async () => ask('tcp', '2001:db8:51::2', 8080), { timeout: 20_000 }).toBe('tcp 80');
   });
 
   it('takes nothing of a namespace’s own traffic to elsewhere (CVE-2025-67499)', async () => {

@@ -31,7 +31,7 @@ const TOOLS = {
 const CALLS = ['sendmsg', 'mount', 'unshare', 'umount2', 'unlink', 'openat', 'write', 'recvmsg', 'sendto'];
 
 /** Every one of these may fail. */
-const MESSAGES = new Set(['sendmsg', 'sendto', 'recvmsg']);
+export const MESSAGES: ReadonlySet<string> = new Set(['sendmsg', 'sendto', 'recvmsg']);
 
 /** The tools of a netnsd that is started after this: they can be listened to, and stopped at any point. */
 export function watchTools(): ToolWatch {

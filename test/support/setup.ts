@@ -1,6 +1,10 @@
-import { relative } from 'node:path';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { execa } from 'execa';
 import { aroundAll, aroundEach, expect } from 'vitest';
 import { kernelState, leftBehind } from './kernel-state.ts';
+import { runServer } from './server.ts';
 
 if (process.getuid?.() !== 0) {
   throw new Error('The tests change the network of a sandbox, which needs root: run script/test as root.');
@@ -23,9 +27,24 @@ if (touchesKernel) {
 
 async function leavesNothing(who: string, runIt: () => Promise<void>): Promise<void> {
   const before = await kernelState();
+  const names = namesOfNamespaces();
   await runIt();
   const differences = await leftBehind(before);
   if (differences.length > 0) {
+    await cleanUp(names);
     throw new Error(`The ${who} left the kernel changed:\n${differences.join('\n')}`);
   }
+}
+
+/** What a test that failed has left is not to fail those after it. */
+async function cleanUp(names: readonly string[]): Promise<void> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'netnsd-test-'));
+  await runServer(['teardown', '--unrecorded', '--state-dir', stateDir]);
+  rmSync(stateDir, { recursive: true, force: true });
+  for (const name of namesOfNamespaces())
+    if (!names.includes(name)) await execa('ip', ['netns', 'delete', name], { reject: false });
+}
+
+function namesOfNamespaces(): string[] {
+  return existsSync('/run/netns') ? readdirSync('/run/netns') : [];
 }
