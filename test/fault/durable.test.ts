@@ -8,6 +8,7 @@ import { recorded, settledComplaints } from '../support/standing.ts';
 const CLIENTS = 8;
 const ROUNDS = rounds(8, 500);
 const RANDOM_ROUNDS = rounds(5, 300);
+const LONGEST_MS = 5_000;
 
 /** A kill and a restart take about a second and a half, on a machine that is busy with other things too. */
 const roundsTimeoutMs = (count: number): number => 60_000 + count * 6_000;
@@ -62,6 +63,8 @@ describe('netnsd is killed under load', () => {
         resources = Math.max(resources, count);
       }
       const longest = Math.round(Math.max(...times));
+      // The promise, for a hundred resources; starting netnsd is in it.
+      expect(longest).toBeLessThanOrEqual(LONGEST_MS);
       const median = Math.round(times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0);
       reportFigures(
         'dying anywhere converges: at random times',
