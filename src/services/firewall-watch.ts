@@ -10,7 +10,7 @@ interface FirewallWatchOptions {
   /** The namespaces that have rules. */
   namespaces: () => string[];
   onEvent: (namespace: string, event: FirewallEvent) => void;
-  /** Events of the namespace were missed. */
+  /** Events of the namespace were missed, or may have been before it was listened to. */
   onLost: (namespace: string) => void;
   onEnd: (namespace: string, why: string) => void;
 }
@@ -24,6 +24,8 @@ export class FirewallWatch {
   readonly #monitors = new Map<string, { inode: number; monitor: Monitor }>();
   readonly #stopping = new Set<Promise<void>>();
   #isPossible = false;
+  /** From then on nothing looks at all rules by itself. */
+  #isStarted = false;
   #stopped = false;
 
   constructor(options: FirewallWatchOptions) {
@@ -38,6 +40,7 @@ export class FirewallWatch {
   async start(): Promise<void> {
     this.#isPossible = await tellsFirewallEvents(this.#options.processes);
     await this.update();
+    this.#isStarted = true;
   }
 
   /** Follows which namespaces have rules. */
@@ -73,6 +76,8 @@ export class FirewallWatch {
     });
     this.#monitors.set(namespace, { inode, monitor });
     await monitor.start();
+    // Rules may have been changed since they were made.
+    if (this.#isStarted) onLost(namespace);
   }
 
   #end(namespace: string): void {

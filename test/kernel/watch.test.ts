@@ -63,6 +63,8 @@ async function build(): Promise<Watched> {
     outInterface: 'eth0',
   });
   await watched.settle();
+  // Those whose rules were made before they were listened to.
+  watched.suspects();
   return watched;
 }
 
@@ -198,7 +200,7 @@ const drifts: { name: string; by: string; suspects: string[]; after?: string }[]
   },
   {
     name: 'a rule replaced',
-    by: 'iptables -t nat -R NETNSD-DNAT 1 -p tcp --dport 81 -j ACCEPT',
+    by: 'iptables -t nat -R NETNSD-DNAT 2 -p tcp --dport 81 -j ACCEPT',
     suspects: ['nat/www'],
     after: 'iptables -t nat -F NETNSD-DNAT',
   },
@@ -267,6 +269,21 @@ describe('the watch', () => {
     await remove('namespace', 'blue');
     await watched.settle();
     expect(watched.suspects()).toEqual([]);
+  });
+
+  it('suspects the rules of a namespace once they are listened to: they were changed before, perhaps', async () => {
+    const watched = await startWatched();
+    await watched.watch.start();
+    expect(monitors().map(({ name }) => name)).toEqual(['ip']);
+    await watched.create('nat', {
+      name: 'out',
+      type: 'masquerade',
+      source: '10.1.1.0/24',
+      outInterface: 'lo',
+    });
+    await sh('iptables -t nat -F NETNSD-SNAT');
+    expect(await watched.nextSuspects()).toEqual(['nat/out']);
+    expect(watched.watch.state()).toEqual({ events: 'watching', firewallEvents: true });
   });
 
   it('suspects nothing of what others do with what is theirs', async () => {
