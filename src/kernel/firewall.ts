@@ -83,19 +83,22 @@ export function parseSave(text: string): SavedFirewall {
 export function ownFirewall(namespace: string, family: Family, saved: SavedFirewall): Firewall {
   const chains = new Map<string, Chain>();
   const rules = new Map<string, Rule>();
+  const counts = new Map<string, number>();
   for (const { table, name } of saved.chains)
     if (isTable(table) && name.startsWith(CHAIN_PREFIX))
       chains.set(`${table} ${name}`, { table, name, fixed: [], strays: 0 });
   for (const { table, chain, spec, comment } of saved.rules) {
     if (!isTable(table)) continue;
     const within = chains.get(`${table} ${chain}`);
+    const number = (counts.get(`${table} ${chain}`) ?? 0) + 1;
+    counts.set(`${table} ${chain}`, number);
     const serves = ownerOf(comment);
     const key = `${table} ${chain} ${comment ?? ''}`;
     if (serves === null || comment === null) {
       if (within !== undefined) within.strays += 1;
     } else if (within !== undefined && serves.kind === 'chain') within.fixed.push(spec);
     else if (within !== undefined && rules.has(key)) within.strays += 1;
-    else rules.set(freeKey(rules, key), { serves: serves.ref, table, chain, spec, comment });
+    else rules.set(freeKey(rules, key), { serves: serves.ref, table, chain, spec, comment, number });
   }
   return { namespace, family, chains, rules };
 }

@@ -141,8 +141,10 @@ const renderers: Renderers = {
     iptables(namespace, family, chain.table, [`-F ${token(chain.name)}`, `-X ${token(chain.name)}`]),
   'rule.add': ({ namespace, family, rule }) =>
     iptables(namespace, family, rule.table, [`-A ${token(rule.chain)} ${ruleSpec(rule.spec)}`]),
-  'rule.delete': ({ namespace, family, rule }) =>
-    iptables(namespace, family, rule.table, [`-D ${token(rule.chain)} ${ruleSpec(rule.spec)}`]),
+  'rule.delete': ({ namespace, family, rule, number }) =>
+    iptables(namespace, family, rule.table, [
+      `-D ${token(rule.chain)} ${number === undefined ? ruleSpec(rule.spec) : token(number)}`,
+    ]),
 };
 
 function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {

@@ -97,6 +97,8 @@ export interface Rule {
   spec: string;
   /** `netnsd:KIND/NAME:HASH`: two rules of one place are equal exactly if their comments are. */
   comment: string;
+  /** The place in its chain in which it was found, from 1. */
+  number?: number;
 }
 
 export function ruleKey(rule: Pick<Rule, 'table' | 'chain' | 'comment'>): string {

@@ -56,5 +56,11 @@ interface StepFields {
   'chain.set': { namespace: string; family: Family; chain: Chain };
   'chain.delete': { namespace: string; family: Family; chain: Chain };
   'rule.add': { namespace: string; family: Family; rule: Rule };
-  'rule.delete': { namespace: string; family: Family; rule: Rule };
+  'rule.delete': {
+    namespace: string;
+    family: Family;
+    rule: Rule;
+    /** Its place in its chain, if it is to be deleted by that rather than by what it says; from 1. */
+    number?: number;
+  };
 }

@@ -15,8 +15,10 @@ import { addRule, makeChainRule } from './rule.ts';
  * so that what is let out of one network is still stopped at the next. One chain holds verdicts of one kind
  * only; within it the order of rules does not matter, and a change is appends and deletes.
  *
- *     PREROUTING, OUTPUT (to an address of this machine) -> NETNSD-DNAT
- *     POSTROUTING                                        -> NETNSD-SNAT
+ *     PREROUTING, OUTPUT -> NETNSD-DNAT  returns what is not to an address of this machine, translates published ports
+ *     POSTROUTING        -> NETNSD-SNAT
+ *
+ * A jump from a built-in chain uses no extension that has revisions: one could only be deleted by the same revision.
  */
 export const CHAINS = {
   in: 'NETNSD-IN',
@@ -46,14 +48,16 @@ export function baseFirewall(namespace: string, family: Family, serves: Ref): Fi
     CHAINS.forward,
     ways.map((to) => makeChainRule('filter', CHAINS.forward, '', to).spec),
   );
-  chain('nat', CHAINS.dnat);
+  // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
+  chain('nat', CHAINS.dnat, [
+    makeChainRule('nat', CHAINS.dnat, '-m addrtype ! --dst-type LOCAL', 'RETURN').spec,
+  ]);
   chain('nat', CHAINS.snat);
   jump('filter', 'FORWARD', '', CHAINS.forward);
-  // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
-  jump('nat', 'PREROUTING', '-m addrtype --dst-type LOCAL', CHAINS.dnat);
+  jump('nat', 'PREROUTING', '', CHAINS.dnat);
   // A packet from 127.0.0.1 could not be answered from another interface (route_localnet, CVE-2020-8558).
   const loopback = family === 4 ? '127.0.0.0/8' : '::1/128';
-  jump('nat', 'OUTPUT', `! -d ${loopback} -m addrtype --dst-type LOCAL`, CHAINS.dnat);
+  jump('nat', 'OUTPUT', `! -d ${loopback}`, CHAINS.dnat);
   jump('nat', 'POSTROUTING', '', CHAINS.snat);
   return firewall;
 }

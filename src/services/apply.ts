@@ -14,6 +14,7 @@ import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { reboundNames } from '../plan/namespace.ts';
 import { devicesExpected, plan } from '../plan/plan.ts';
+import { deletingByNumber } from '../plan/undeletable.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import { attemptsOf, checkNamespaces, identify, learnIdentities, recordPutBack } from './identities.ts';
@@ -142,7 +143,7 @@ class Attempt {
     for (let turn = 0; turn < UNDO_TURNS; turn++) {
       try {
         const observed = await this.#observe();
-        const steps = plan(observed, target);
+        const steps = deletingByNumber(plan(observed, target), observed, this.#ran);
         this.#noteUndoing(steps);
         failure = steps.length === 0 ? null : await this.#run(observed, steps, []);
         if (failure !== null) continue;
@@ -215,7 +216,7 @@ class Attempt {
       const observed = await this.#observe();
       checkStillThere(this.#planned.have, observed);
       this.#target ??= this.#ran.length === 0 ? observed : this.#withoutMissing(observed);
-      const steps = plan(observed, want);
+      const steps = deletingByNumber(plan(observed, want), observed, this.#ran);
       this.#deps.note({ attempts: attemptsOf(steps, this.#identities), sysctls: [] });
       return await this.#run(observed, steps);
     } catch (error) {

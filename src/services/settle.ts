@@ -11,6 +11,7 @@ import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { withForeign } from '../plan/marks.ts';
 import { compile, devicesExpected, plan } from '../plan/plan.ts';
+import { deletingByNumber } from '../plan/undeletable.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
@@ -64,7 +65,7 @@ export async function settle(deps: Deps, unsettled: Unsettled): Promise<Settled>
   // Names that were bound meanwhile, perhaps by half, are netnsd's.
   const bound = first.steps.flatMap((step) => (step.step === 'namespace.add' ? [step.namespace] : []));
   const attempts = new Set([...unsettled.attempts, ...bound]);
-  const second = await new Settlement(deps, { ...unsettled, attempts }, isRouteTaken).run();
+  const second = await new Settlement(deps, { ...unsettled, attempts }, isRouteTaken).run(first.ran);
   return { ...second, steps: [...first.steps, ...second.steps], ran: [...first.ran, ...second.ran] };
 }
 
@@ -103,12 +104,13 @@ class Settlement {
     this.#identities = this.#identify();
   }
 
-  async run(): Promise<Settled> {
+  /** @param tried what an earlier attempt has run */
+  async run(tried: RunOutcome['ran'] = []): Promise<Settled> {
     const { obstacles } = this.#scope;
     const covered = [...this.#scope.resources.values()].map(({ kind, name }) => ({ kind, name }));
     try {
       const have = await this.#observe();
-      const planned = plan(have, this.#want);
+      const planned = deletingByNumber(plan(have, this.#want), have, tried);
       const steps = this.#replacesRoutes
         ? await replacingRoutes(this.#deps.processes, planned, have)
         : planned;

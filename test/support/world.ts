@@ -40,8 +40,10 @@ export class World {
   async rebuild(before: readonly Request[], change: Request): Promise<void> {
     this.#before = before;
     this.#change = change;
-    for (const path of (await recorded(this.#server.socketPath)).keys())
-      await ask(this.#server.socketPath, 'DELETE', `${path}?cascade=true`);
+    for (const path of (await recorded(this.#server.socketPath)).keys()) {
+      const answer = await ask(this.#server.socketPath, 'DELETE', `${path}?cascade=true`);
+      assert.match(String(answer?.status), /^(204|404)$/, `${path}: ${JSON.stringify(answer?.body)}`);
+    }
     for (const request of this.#before) assert.equal(await this.#send(request), 201);
     this.#kernel = await kernelState();
     this.#store = await this.#stored();
