@@ -19,5 +19,10 @@ function readOfEnd({ namespace, interface: name }: EndIntent): Read {
 function parseEnd({ interface: name }: EndIntent, answer: Answer | null): ObservedEnd {
   const found = ownInterface(name, answer?.shown[0] ?? []);
   const [, routes = []] = found === undefined ? [] : (answer?.shown ?? []);
-  return { ...observedInterface(found), bridge: found?.bridge ?? null, routes: parseOwnRoutes(routes) };
+  return {
+    ...observedInterface(found),
+    bridge: found?.bridge ?? null,
+    routes: parseOwnRoutes(routes),
+    options: found?.options ?? null,
+  };
 }

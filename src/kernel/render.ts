@@ -109,6 +109,9 @@ const renderers: Renderers = {
       namespacePath(to.namespace),
       ...(to.name === device.name ? [] : ['name', to.name]),
     ]),
+  'device.queue': ({ device, txQueueLength }) => setDevice(device, ['txqueuelen', txQueueLength]),
+  'port.set': ({ device, isolated, hairpin }) =>
+    setDevice(device, ['type', 'bridge_slave', ...onOff('isolated', isolated), ...onOff('hairpin', hairpin)]),
   'port.attach': ({ device, master }) => setDevice(device, ['master', master]),
   'port.detach': ({ device }) => setDevice(device, ['nomaster']),
   // RFC 4862 duplicate address detection would keep an address from being bound for a second or two.
@@ -147,6 +150,10 @@ const renderers: Renderers = {
 
 function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
   return ip(device.namespace, ['link', 'set', 'dev', device.name, ...change]);
+}
+
+function onOff(option: string, value: boolean | undefined): string[] {
+  return value === undefined ? [] : [option, value ? 'on' : 'off'];
 }
 
 function bridgeOptions({ stp, ageingSeconds }: { stp: boolean; ageingSeconds: number }): (string | number)[] {

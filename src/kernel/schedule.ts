@@ -139,6 +139,8 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'device.down': ofDevice,
   'device.mtu': ofDevice,
   'device.mac': ofDevice,
+  'device.queue': ofDevice,
+  'port.set': ofDevice,
   'address.add': ofDevice,
   'address.delete': ofDevice,
   'route.add': ofDevice,

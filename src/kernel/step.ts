@@ -15,6 +15,12 @@ interface OnDevice {
   device: DeviceRef;
 }
 
+/** What is to be changed of a port of a bridge; the rest stays. */
+interface PortFlags {
+  isolated?: boolean;
+  hairpin?: boolean;
+}
+
 interface StepFields {
   /** Makes a namespace (`pid` null) or binds the name to the one that a process is in. */
   'namespace.add': { namespace: string; pid: number | null };
@@ -41,6 +47,8 @@ interface StepFields {
   'device.move': OnDevice & { to: DeviceRef };
   /** Marks a device as netnsd's, or gives it the group back that it had; null is netnsd's. */
   'device.group': OnDevice & { group: string | null };
+  'device.queue': OnDevice & { txQueueLength: number };
+  'port.set': OnDevice & PortFlags;
   'port.attach': OnDevice & { master: string };
   'port.detach': OnDevice;
   'address.add': OnDevice & { address: string };

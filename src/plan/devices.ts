@@ -4,6 +4,7 @@ import { familyOf, networkOf, type Family } from '../schemas/address.ts';
 import { refText } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute, routeKey } from '../schemas/route.ts';
+import { portChanges, queueChanges } from './end.ts';
 import { isHost } from './intent.ts';
 import { markChanges } from './marks.ts';
 
@@ -126,7 +127,8 @@ const SMALLEST_MTU = 68;
 
 /** A device as it is when it was just made. */
 function bare(device: Device, mtu: number, master: string | null): Device {
-  return { ...device, mtu, master, up: false, addresses: [], routes: [] };
+  const { options: _options, ...rest } = device;
+  return { ...rest, mtu, master, up: false, addresses: [], routes: [] };
 }
 
 function place({ namespace, name }: Device): { namespace: string; name: string } {
@@ -170,7 +172,8 @@ function changesOf(have: Device, want: Device): Step[] {
   const device = place(at);
   if (at.mac !== want.mac) steps.push({ step: 'device.mac', serves, device, mac: want.mac });
   if (at.mtu !== want.mtu) steps.push({ step: 'device.mtu', serves, device, mtu: want.mtu });
-  steps.push(...optionChanges(at, want), ...masterChanges(at, want), ...addressChanges(at, want));
+  steps.push(...optionChanges(at, want), ...queueChanges(at, want));
+  steps.push(...masterChanges(at, want), ...portChanges(at, want), ...addressChanges(at, want));
   if (want.up && !at.up) steps.push({ step: 'device.up', serves, device });
   const there = new Set(at.routes.map(routeKey));
   const missing = want.routes.filter((route) => !there.has(routeKey(route)));

@@ -11,9 +11,11 @@ import { parseLink, readsOfLink } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
+import { shownOptions } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
 import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
+import { completeOptions } from './end.ts';
 import {
   checkClaims,
   checkReference,
@@ -75,13 +77,19 @@ export const linkKind: KindService<'link'> = {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: interfaceOfBridge(intent.peer.bridge, draft),
     }),
+  shown: (intent) => ({
+    ...intent,
+    ...shownOptions(intent),
+    peer: { ...intent.peer, ...shownOptions(intent.peer) },
+  }),
   status: (_intent, observed) => ({ ...statusOfEnd(observed), peer: statusOfEnd(observed.peer) }),
 };
 
 function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
   const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
-  return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up };
+  const options = completeOptions(at, spec, bridge);
+  return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up, ...options };
 }
 
 function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draft: Draft): void {
@@ -151,7 +159,12 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
 
 function observedEnd(found: FoundDevice | null): ObservedEnd {
   const entry = found?.entry;
-  return { ...observedInterface(entry), bridge: entry?.bridge ?? null, routes: found?.routes ?? [] };
+  return {
+    ...observedInterface(entry),
+    bridge: entry?.bridge ?? null,
+    routes: found?.routes ?? [],
+    options: entry?.options ?? null,
+  };
 }
 
 /** Why the two are not the ends of one veth pair. */

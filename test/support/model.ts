@@ -12,6 +12,7 @@ import type { ForeignMarks } from '../../src/schemas/adoption.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
 import type { Route } from '../../src/schemas/interface.ts';
 import { refText } from '../../src/schemas/common.ts';
+import { DEFAULT_TX_QUEUE_LENGTH, shownOptions, type EndOptions } from '../../src/schemas/end.ts';
 import { familyOfRoute, routeKey } from '../../src/schemas/route.ts';
 
 /**
@@ -74,13 +75,17 @@ export class KernelModel {
         state.devices.delete(device.key);
         if (device.kind.type === 'veth') state.devices.delete(device.kind.peer);
         for (const port of state.devices.values())
-          if (port.namespace === device.namespace && port.master === device.name) port.master = null;
+          if (port.namespace === device.namespace && port.master === device.name) {
+            port.options = withoutFlags(port);
+            port.master = null;
+          }
         return;
       }
       case 'device.move': {
         const device = this.#find(step.device);
         this.#needFree(step.to);
         Object.assign(device, { ...step.to, master: null, up: false, addresses: [], routes: [] });
+        device.options = withoutFlags(device);
         return;
       }
       case 'device.rename': {
@@ -124,6 +129,20 @@ export class KernelModel {
       case 'device.mac':
         device.mac = step.mac;
         return;
+      case 'device.queue':
+        device.options = { ...device.options, txQueueLength: step.txQueueLength };
+        return;
+      case 'port.set':
+        if (device.master === null) throw new Error(`${device.name} is no port`);
+        device.options = {
+          ...withoutFlags(device, {
+            isolatedPort: step.isolated !== undefined,
+            hairpin: step.hairpin !== undefined,
+          }),
+          ...(step.isolated === true ? { isolatedPort: true } : {}),
+          ...(step.hairpin === true ? { hairpin: true } : {}),
+        };
+        return;
       case 'bridge.set':
         device.kind = { type: 'bridge', stp: step.stp, ageingSeconds: step.ageingSeconds };
         return;
@@ -135,9 +154,11 @@ export class KernelModel {
         return;
       case 'port.attach':
         this.#find({ namespace: device.namespace, name: step.master });
+        if (device.master !== step.master) device.options = withoutFlags(device);
         device.master = step.master;
         return;
       case 'port.detach':
+        device.options = withoutFlags(device);
         device.master = null;
         return;
       case 'address.add':
@@ -296,6 +317,19 @@ export class KernelModel {
   }
 }
 
+/** What a device has when it is no port any more, or what is left when some flags are about to be set. */
+function withoutFlags(
+  { options = {} }: Device,
+  which: { isolatedPort: boolean; hairpin: boolean } = { isolatedPort: true, hairpin: true },
+): EndOptions {
+  const { isolatedPort, hairpin, ...rest } = options;
+  return {
+    ...rest,
+    ...(isolatedPort === true && !which.isolatedPort ? { isolatedPort } : {}),
+    ...(hairpin === true && !which.hairpin ? { hairpin } : {}),
+  };
+}
+
 function setMarks(device: Device, marks: Partial<ForeignMarks>): void {
   const foreign: ForeignMarks = { index: 0, group: null, routes: [], ...device.foreign, ...marks };
   if (foreign.group === null && foreign.routes.length === 0) delete device.foreign;
@@ -317,6 +351,7 @@ export function essence(state: KernelState): unknown {
     devices: [...state.devices.values()]
       .map(({ serves: _serves, ...device }) => ({
         ...device,
+        options: shownOptions({ txQueueLength: DEFAULT_TX_QUEUE_LENGTH, ...device.options }),
         addresses: device.addresses.toSorted(),
         routes: device.routes.map(routeKey).toSorted(),
       }))

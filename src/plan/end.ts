@@ -1,0 +1,62 @@
+import type { Device } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import type { Difference } from '../schemas/common.ts';
+import { DEFAULT_TX_QUEUE_LENGTH, type EndOptions, type ObservedOptions } from '../schemas/end.ts';
+
+/** The options of an end, as its device is to have them; a field of its own only if there are any. */
+export function compileOptions({ txQueueLength, isolatedPort, hairpin }: EndOptions): {
+  options?: EndOptions;
+} {
+  const options: EndOptions = {
+    ...(txQueueLength === undefined ? {} : { txQueueLength }),
+    ...(isolatedPort === undefined ? {} : { isolatedPort }),
+    ...(hairpin === undefined ? {} : { hairpin }),
+  };
+  return Object.keys(options).length === 0 ? {} : { options };
+}
+
+/** The steps that change the options of a device that bears its new name already; it becomes a port after. */
+export function queueChanges(have: Device, want: Device): Step[] {
+  const txQueueLength = want.options?.txQueueLength ?? DEFAULT_TX_QUEUE_LENGTH;
+  if ((have.options?.txQueueLength ?? DEFAULT_TX_QUEUE_LENGTH) === txQueueLength) return [];
+  const { serves, namespace, name } = want;
+  return [{ step: 'device.queue', serves, device: { namespace, name }, txQueueLength }];
+}
+
+/** The same for what it is as a port of its bridge. */
+export function portChanges(have: Device, want: Device): Step[] {
+  if (want.master === null) return [];
+  // With its bridge a port loses its flags; but a bridge that was renamed is the same.
+  const mayStay = have.master === want.master;
+  const changed = (field: 'isolatedPort' | 'hairpin'): boolean | undefined => {
+    const [had, wanted] = [have.options?.[field] === true, want.options?.[field] === true];
+    return (mayStay ? had !== wanted : had || wanted) ? wanted : undefined;
+  };
+  const [isolated, hairpin] = [changed('isolatedPort'), changed('hairpin')];
+  if (isolated === undefined && hairpin === undefined) return [];
+  const { serves, namespace, name } = want;
+  const flags = {
+    ...(isolated === undefined ? {} : { isolated }),
+    ...(hairpin === undefined ? {} : { hairpin }),
+  };
+  return [{ step: 'port.set', serves, device: { namespace, name }, ...flags }];
+}
+
+/** Where the kernel differs from the options that were asked for; `at` is where the fields of the end are. */
+export function differencesOfOptions(
+  at: string,
+  intent: EndOptions,
+  observed: ObservedOptions | null | undefined,
+): Difference[] {
+  // What is not there at all is told already.
+  if (observed === null || observed === undefined) return [];
+  const differences: Difference[] = [];
+  const compare = (field: string, intended: unknown, found: unknown): void => {
+    if (intended !== undefined && intended !== found)
+      differences.push({ path: `${at}/${field}`, intended, observed: found });
+  };
+  compare('txQueueLength', intent.txQueueLength, observed.txQueueLength);
+  compare('isolatedPort', intent.isolatedPort, observed.isolatedPort);
+  compare('hairpin', intent.hairpin, observed.hairpin);
+  return differences;
+}

@@ -1,0 +1,212 @@
+import { describe, expect, it } from 'vitest';
+import { sharedDaemon } from '../support/daemon.ts';
+import { ipJson, pings, run } from '../support/shell.ts';
+
+const daemon = sharedDaemon();
+
+interface Status {
+  state: string;
+  differences?: { path: string; intended: unknown; observed: unknown }[];
+}
+
+async function statusOf(link: string): Promise<Status> {
+  return (await daemon().request.get(`/links/${link}`)).body.status as Status;
+}
+
+/** What GET tells of drift, as the paths of its differences; and that a sweep tells of it too, and mends it. */
+async function mended(link: string): Promise<string[]> {
+  const { request } = daemon();
+  const { differences = [] } = await statusOf(link);
+  const drift = await request.get('/drift').expect(200);
+  const told = (drift.body.items as { resource: { name: string } }[]).map(({ resource }) => resource.name);
+  expect(told).toContain(link);
+  await request.post('/reconcile?wait=true').expect(200);
+  expect((await statusOf(link)).state).toBe('ready');
+  return differences.map(({ path }) => path).toSorted();
+}
+
+async function make(path: string, body: object): Promise<void> {
+  await daemon().request.post(path).send(body).expect(201);
+}
+
+async function patch(body: object, status = 200): Promise<void> {
+  const answer = await daemon().request.patch('/links/v0').send(body);
+  expect([answer.status, answer.body.status.state ?? answer.body.detail]).toEqual([status, 'ready']);
+}
+
+async function dryRun(body: object): Promise<string[]> {
+  return (await daemon().request.patch('/links/v0?dryRun=true').send(body).expect(200)).body
+    .commands as string[];
+}
+
+async function queueLength(device: string, ...where: string[]): Promise<unknown> {
+  const [link] = await ipJson(...where, 'link', 'show', 'dev', device);
+  return link?.['txqlen'];
+}
+
+/** Whether the port is isolated and whether it is in hairpin mode; null for what is no port. */
+async function flags(device: string): Promise<[unknown, unknown] | null> {
+  const [link] = await ipJson('-d', 'link', 'show', 'dev', device);
+  const info = link?.['linkinfo'] as Record<string, Record<string, unknown>> | undefined;
+  const port = info?.['info_slave_data'];
+  return port === undefined ? null : [port['isolated'], port['hairpin']];
+}
+
+describe('an end of which nothing further is asked', () => {
+  it('is shown with what it has by default, and what others set is left alone', async () => {
+    await make('/namespaces', { name: 'blue' });
+    await make('/links', { name: 'v0', type: 'veth', peer: { interface: 'eth0', namespace: 'blue' } });
+    await run('ip', 'link', 'set', 'v0', 'txqueuelen', '77');
+    const { body } = await daemon().request.get('/links/v0');
+    const none = { txQueueLength: null, isolatedPort: false, hairpin: false };
+    expect(body).toMatchObject({ ...none, peer: none, status: { state: 'ready' } });
+    await patch({ mtu: 1400 });
+    expect(await queueLength('v0')).toBe(77);
+  });
+});
+
+describe('the transmit queue', () => {
+  it('has the length that is asked for at either end, and the default again with null', async () => {
+    await make('/namespaces', { name: 'blue' });
+    const peer = { interface: 'eth0', namespace: 'blue', txQueueLength: 50 };
+    await make('/links', { name: 'v0', type: 'veth', txQueueLength: 1, peer });
+    expect([await queueLength('v0'), await queueLength('eth0', '-n', 'blue')]).toEqual([1, 50]);
+    expect(await dryRun({ txQueueLength: 7 })).toEqual(['ip link set dev v0 txqueuelen 7']);
+    await patch({ txQueueLength: null, peer: { txQueueLength: 60 } });
+    expect([await queueLength('v0'), await queueLength('eth0', '-n', 'blue')]).toEqual([1000, 60]);
+    await patch({ peer: { namespace: 'host' } });
+    expect(await queueLength('eth0')).toBe(60);
+  });
+
+  it('is put back when somebody changes it, and when the link is made anew', async () => {
+    await make('/links', { name: 'v0', type: 'veth', txQueueLength: 30, peer: { interface: 'v1' } });
+    await run('ip', 'link', 'set', 'v0', 'txqueuelen', '31');
+    expect(await mended('v0')).toEqual(['/txQueueLength']);
+    expect(await queueLength('v0')).toBe(30);
+    await run('ip', 'link', 'delete', 'v0');
+    expect(await mended('v0')).toEqual(['', '/peer']);
+    expect(await queueLength('v0')).toBe(30);
+  });
+
+  it('is as it was after a change that fails', async () => {
+    await make('/links', { name: 'v0', type: 'veth', txQueueLength: 30, peer: { interface: 'v1' } });
+    const failed = await daemon()
+      .request.patch('/links/v0')
+      .send({ txQueueLength: 40, routes: [{ to: '10.9.0.0/16', via: '10.8.0.1' }] });
+    expect(failed.status).toBe(422);
+    expect(await queueLength('v0')).toBe(30);
+    const refused = await daemon().request.patch('/links/v0').send({ txQueueLength: 1_000_001 });
+    expect(refused.status).toBe(400);
+  });
+
+  it('is compared when a link of others is taken over', async () => {
+    await run('ip', ...'link add v0 txqueuelen 9 type veth peer name v1'.split(' '));
+    const mac = async (name: string) => (await ipJson('link', 'show', 'dev', name))[0]?.['address'];
+    const ends = {
+      mac: await mac('v0'),
+      up: false,
+      peer: { interface: 'v1', mac: await mac('v1'), up: false },
+    };
+    const adopt = (length: number) =>
+      daemon()
+        .request.put('/links/v0?adopt=true')
+        .send({ type: 'veth', txQueueLength: length, ...ends });
+    const refused = await adopt(10);
+    expect([refused.status, refused.body.differences?.[0]?.path]).toEqual([409, '/txQueueLength']);
+    expect((await adopt(9)).body.status.state).toBe('ready');
+  });
+});
+
+describe('a port', () => {
+  /** Three namespaces on a bridge, of which the first two are isolated. */
+  async function build(): Promise<void> {
+    await make('/bridges', { name: 'br00', addresses: ['10.1.1.100/24'] });
+    for (const [at, name] of ['one', 'two', 'three'].entries()) {
+      await make('/namespaces', { name });
+      const peer = { interface: 'eth0', namespace: name, addresses: [`10.1.1.${at + 1}/24`] };
+      await make('/links', { name: `v${at}`, type: 'veth', bridge: 'br00', isolatedPort: at < 2, peer });
+    }
+  }
+
+  it('that is isolated reaches the bridge and other ports, and no other isolated one', async () => {
+    await build();
+    expect(await flags('v0')).toEqual([true, false]);
+    expect(await pings('one', '10.1.1.2')).toBe(false);
+    expect(await pings('one', '10.1.1.100')).toBe(true);
+    expect(await pings('one', '10.1.1.3')).toBe(true);
+    await patch({ isolatedPort: false });
+    expect(await pings('one', '10.1.1.2')).toBe(true);
+    expect(await flags('v0')).toEqual([false, false]);
+  });
+
+  it('has its flags again when it comes back to a bridge, and needs one for them', async () => {
+    await make('/bridges', { name: 'br00' });
+    await make('/bridges', { name: 'br01' });
+    const flagged = { isolatedPort: true, hairpin: true };
+    await make('/links', { name: 'v0', type: 'veth', bridge: 'br00', ...flagged, peer: { interface: 'v1' } });
+    expect(await flags('v0')).toEqual([true, true]);
+    await patch({ bridge: 'br01' });
+    expect(await flags('v0')).toEqual([true, true]);
+    const detached = await daemon().request.patch('/links/v0').send({ bridge: null });
+    expect([detached.status, detached.body.detail]).toEqual([422, expect.stringContaining('/isolatedPort')]);
+    await patch({ bridge: null, isolatedPort: null, hairpin: null });
+    expect(await flags('v0')).toBeNull();
+    expect(await dryRun({ bridge: 'br00', hairpin: true })).toEqual([
+      'ip link set dev v0 master br00',
+      'ip link set dev v0 type bridge_slave hairpin on',
+    ]);
+    await patch({ bridge: 'br00', hairpin: true });
+    expect(await flags('v0')).toEqual([false, true]);
+    await daemon().request.patch('/bridges/br00').send({ interface: 'lan' }).expect(200);
+    expect([await flags('v0'), (await statusOf('v0')).state]).toEqual([[false, true], 'ready']);
+  });
+
+  it('with hairpin sends back what is for another address behind the same port', async () => {
+    await make('/namespaces', { name: 'blue' });
+    await make('/bridges', { name: 'br00' });
+    const peer = { interface: 'eth0', namespace: 'blue', addresses: ['10.1.1.1/24'] };
+    await make('/links', { name: 'v0', type: 'veth', bridge: 'br00', peer });
+    const returned = async (): Promise<number> => {
+      const count = async () =>
+        (await statusOf('v0')) as unknown as { peer: { statistics: Record<string, number> } };
+      const before = (await count()).peer.statistics['rxPackets'] ?? 0;
+      // ARP for somebody who is not there is broadcast: it comes back if the port sends it back.
+      await pings('blue', '10.1.1.99');
+      return ((await count()).peer.statistics['rxPackets'] ?? 0) - before;
+    };
+    const without = await returned();
+    await patch({ hairpin: true });
+    expect(await returned()).toBeGreaterThan(without);
+  });
+
+  it('has its flags put back when somebody changes them, takes it off, or deletes the bridge', async () => {
+    await make('/bridges', { name: 'br00' });
+    const flagged = { isolatedPort: true, hairpin: true };
+    await make('/links', { name: 'v0', type: 'veth', bridge: 'br00', ...flagged, peer: { interface: 'v1' } });
+    await run('ip', ...'link set dev v0 type bridge_slave isolated off hairpin off'.split(' '));
+    expect(await mended('v0')).toEqual(['/hairpin', '/isolatedPort']);
+    expect(await flags('v0')).toEqual([true, true]);
+    await run('ip', 'link', 'set', 'v0', 'nomaster');
+    expect(await mended('v0')).toEqual(['/bridge', '/hairpin', '/isolatedPort']);
+    await run('ip', 'link', 'delete', 'br00');
+    await mended('v0');
+    expect(await flags('v0')).toEqual([true, true]);
+  });
+
+  it('is as it was after a change that fails', async () => {
+    await make('/bridges', { name: 'br00' });
+    await make('/links', {
+      name: 'v0',
+      type: 'veth',
+      bridge: 'br00',
+      hairpin: true,
+      peer: { interface: 'v1' },
+    });
+    const routes = [{ to: '10.9.0.0/16', via: '10.8.0.1' }];
+    const failed = await daemon()
+      .request.patch('/links/v0')
+      .send({ isolatedPort: true, hairpin: false, routes });
+    expect(failed.status).toBe(422);
+    expect([await flags('v0'), (await statusOf('v0')).state]).toEqual([[false, true], 'ready']);
+  });
+});
