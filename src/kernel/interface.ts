@@ -95,6 +95,8 @@ function optionsOf(object: Json, linkInfo: Json): ObservedOptions {
     txQueueLength: number(object['txqlen']),
     isolatedPort: port['isolated'] === true,
     hairpin: port['hairpin'] === true,
+    // In no answer of `ip`.
+    sysctls: {},
   };
 }
 

@@ -101,7 +101,12 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'loopback.up': (step) => ({ needs: [namespace(step.namespace)], changes: [] }),
   // Forwarding is turned on when the rules that guard it are there, and off before they go.
   'sysctl.set': (step) => ({
-    needs: [namespace(step.namespace), firewall(step.namespace, 4), firewall(step.namespace, 6)],
+    needs: [
+      namespace(step.namespace),
+      firewall(step.namespace, 4),
+      firewall(step.namespace, 6),
+      ...(step.device === undefined ? [] : [device(step.device)]),
+    ],
     changes: [`sysctl ${step.namespace}`],
   }),
   'chain.set': ofFirewall,

@@ -70,6 +70,8 @@ export interface Sysctl {
   value: string;
   /** What stood there before netnsd first wrote it, and stands there again when netnsd lets go of it. */
   before: string | null;
+  /** Of an interface that is netnsd's: which one, by `Device.key`, and the name by which `key` speaks of it. */
+  owner?: { device: string; name: string };
 }
 
 export interface Firewall {

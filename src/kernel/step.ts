@@ -59,7 +59,8 @@ interface StepFields {
   'route.replace': OnDevice & { route: Route };
   /** The same for a route that is there; null is netnsd's own protocol. */
   'route.protocol': OnDevice & { route: Route; protocol: string | null };
-  'sysctl.set': { namespace: string; key: string; value: string };
+  /** `device` is the interface that it is of, if that is netnsd's. */
+  'sysctl.set': { namespace: string; key: string; value: string; device?: DeviceRef };
   /** Makes the chain, or empties it and writes its fixed rules anew. */
   'chain.set': { namespace: string; family: Family; chain: Chain };
   'chain.delete': { namespace: string; family: Family; chain: Chain };

@@ -12,11 +12,13 @@ export interface DeviceSteps {
   deletes: Step[];
   /** Additions and changes, resource by resource. */
   rest: Step[];
+  /** Those that stay where they are, by `Device.key`. */
+  kept: Set<string>;
 }
 
 /** What is in a `gone` namespace goes with it. */
 export function planDevices(have: KernelState, want: KernelState, gone: Set<string>): DeviceSteps {
-  const steps: DeviceSteps = { deletes: [], rest: [] };
+  const steps: DeviceSteps = { deletes: [], rest: [], kept: new Set() };
   const had = groupByResource(have);
   const wanted = groupByResource(want);
   for (const [owner, devices] of had) {
@@ -34,6 +36,7 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
       : addOf(devices, steps.rest);
     for (const device of devices) {
       const from = current.get(device.key);
+      if (stays && from?.namespace === device.namespace) steps.kept.add(device.key);
       if (from !== undefined) steps.rest.push(...changesOf(from, device));
     }
   }

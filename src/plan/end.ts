@@ -1,7 +1,15 @@
-import type { Device } from '../kernel/state.ts';
+import type { Device, KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import type { Difference } from '../schemas/common.ts';
-import { DEFAULT_TX_QUEUE_LENGTH, type EndOptions, type ObservedOptions } from '../schemas/end.ts';
+import {
+  DEFAULT_TX_QUEUE_LENGTH,
+  sysctlOfInterface,
+  type EndOptions,
+  type ObservedOptions,
+} from '../schemas/end.ts';
+import type { EndIntent } from '../schemas/link.ts';
+import type { Intent } from './intent.ts';
+import { words } from './namespace.ts';
 
 /** The options of an end, as its device is to have them; a field of its own only if there are any. */
 export function compileOptions({ txQueueLength, isolatedPort, hairpin }: EndOptions): {
@@ -13,6 +21,21 @@ export function compileOptions({ txQueueLength, isolatedPort, hairpin }: EndOpti
     ...(hairpin === undefined ? {} : { hairpin }),
   };
   return Object.keys(options).length === 0 ? {} : { options };
+}
+
+/** Adds the sysctls of an end, which is that device, to the state. */
+export function compileSysctls(
+  state: KernelState,
+  { key: device, serves, namespace, name }: Device,
+  { sysctls = {} }: EndIntent,
+  { sysctlsBefore }: Intent,
+): void {
+  for (const [field, value] of Object.entries(sysctls)) {
+    const key = sysctlOfInterface(name, field);
+    const id = `${namespace} ${key}`;
+    const before = sysctlsBefore.get(id) ?? null;
+    state.sysctls.set(id, { serves, namespace, key, value, before, owner: { device, name } });
+  }
 }
 
 /** The steps that change the options of a device that bears its new name already; it becomes a port after. */
@@ -58,5 +81,14 @@ export function differencesOfOptions(
   compare('txQueueLength', intent.txQueueLength, observed.txQueueLength);
   compare('isolatedPort', intent.isolatedPort, observed.isolatedPort);
   compare('hairpin', intent.hairpin, observed.hairpin);
+  for (const [key, value] of Object.entries(intent.sysctls ?? {})) {
+    const found = observed.sysctls[key] ?? '';
+    if (words(found) !== words(value))
+      differences.push({
+        path: `${at}/sysctls/${key}`,
+        intended: value,
+        observed: found === '' ? null : found,
+      });
+  }
   return differences;
 }

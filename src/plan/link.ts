@@ -9,7 +9,7 @@ import type {
   ObservedLink,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { compileOptions, differencesOfOptions } from './end.ts';
+import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 
@@ -20,6 +20,8 @@ export function compileLink(state: KernelState, link: Placed<'link'>, context: I
   const peer = compileEnd(link, 'peer', intent.peer, assigned.peerMac, context);
   state.devices.set(own.key, own);
   state.devices.set(peer.key, peer);
+  compileSysctls(state, own, intent, context);
+  compileSysctls(state, peer, intent.peer, context);
 }
 
 function compileEnd(

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { SysctlValue } from './namespace.ts';
 import { nullable } from './object.ts';
 
 /** What the kernel gives a veth (DEFAULT_TX_QUEUE_LEN in net/core/dev.c). */
@@ -28,6 +29,15 @@ export const endOptionFields = {
       description: 'of a port of a bridge: what comes in by it may go out by it again (bridge(8), `hairpin`)',
     }),
   ),
+  sysctls: Type.Optional(
+    Type.Record(Type.String({ pattern: '^ipv[46]\\.(?:conf|neigh)\\.[a-z0-9_]{1,63}$' }), SysctlValue, {
+      additionalProperties: false,
+      maxProperties: 64,
+      default: {},
+      description:
+        'sysctls of this interface: `ipv4.conf.rp_filter` stands for `net.ipv4.conf.INTERFACE.rp_filter`; values as text',
+    }),
+  ),
 };
 
 /** The same in an answer. */
@@ -35,6 +45,7 @@ export const endOptionAnswerFields = {
   txQueueLength: nullable(Type.Integer()),
   isolatedPort: Type.Boolean(),
   hairpin: Type.Boolean(),
+  sysctls: Type.Record(Type.String(), Type.String()),
 };
 
 /** The intent of `endOptionFields`. Only what was asked for is there, so that an older intent is one as well. */
@@ -42,14 +53,31 @@ export interface EndOptions {
   txQueueLength?: number;
   isolatedPort?: true;
   hairpin?: true;
+  /** By `FAMILY.conf.KEY` or `FAMILY.neigh.KEY`. */
+  sysctls?: Record<string, string>;
+}
+
+/** The name of an interface's sysctl as sysctl(8) has it: a dot in the name of the interface is a slash there. */
+export function sysctlOfInterface(name: string, key: string): string {
+  const [family = '', group = '', field = ''] = key.split('.');
+  return `net.${family}.${group}.${name.replaceAll('.', '/')}.${field}`;
+}
+
+/** The sysctls of an end as sysctl(8) names them. */
+export function sysctlsOfEnd({
+  interface: name,
+  sysctls = {},
+}: EndOptions & { interface: string }): string[] {
+  return Object.keys(sysctls).map((key) => sysctlOfInterface(name, key));
 }
 
 /** The options of an end as a client sees them: all of them. */
-export function shownOptions({ txQueueLength, isolatedPort, hairpin }: EndOptions): object {
+export function shownOptions({ txQueueLength, isolatedPort, hairpin, sysctls }: EndOptions): object {
   return {
     txQueueLength: txQueueLength ?? null,
     isolatedPort: isolatedPort ?? false,
     hairpin: hairpin ?? false,
+    sysctls: sysctls ?? {},
   };
 }
 
@@ -58,4 +86,6 @@ export interface ObservedOptions {
   txQueueLength: number;
   isolatedPort: boolean;
   hairpin: boolean;
+  /** Those that were asked about, by the keys of the intent; empty text for what there is not. */
+  sysctls: Record<string, string>;
 }

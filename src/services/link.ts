@@ -7,15 +7,15 @@ import {
   type FoundDevice,
 } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
-import { parseLink, readsOfLink } from '../kernel/link.ts';
+import { asWritten, parseLink, readsOfLink, sysctlsIn } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
-import { shownOptions } from '../schemas/end.ts';
+import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
 import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
-import { completeOptions } from './end.ts';
+import { checkSysctlsOfEnd, completeOptions } from './end.ts';
 import {
   checkClaims,
   checkReference,
@@ -55,9 +55,10 @@ export const linkKind: KindService<'link'> = {
     peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
   }),
   ties: (intent) => tiesOfLink(intent),
-  reads: readsOfLink,
+  // What was written is not read again.
+  reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
   result: ({ intent, assigned: { mac, peerMac } }, answers) => {
-    const observed = parseLink(intent, answers);
+    const observed = asWritten(intent, parseLink(intent, answers));
     const { index, peer } = observed;
     const indexes = {
       ...(index === null ? {} : { index }),
@@ -88,12 +89,14 @@ export const linkKind: KindService<'link'> = {
 function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
   const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
-  const options = completeOptions(at, spec, bridge);
+  const options = completeOptions(at, spec, { bridge, mtu });
   return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up, ...options };
 }
 
-function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draft: Draft): void {
+function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
+  const { namespace, bridge } = end;
   checkReference(`${at}/namespace`, 'namespace', namespace, draft);
+  checkSysctlsOfEnd(at, end, draft);
   if (bridge === null) return;
   checkReference(`${at}/bridge`, 'bridge', bridge, draft);
   const found = draft.get('bridge', bridge)?.intent.namespace;
@@ -136,14 +139,20 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
   const ends = [intent, intent.peer];
   const answers = await lookAt(
     processes,
-    ends.map((end) => readOfFound(end.namespace, end.interface, routesOf(end))),
+    ends.map((end) => ({
+      ...readOfFound(end.namespace, end.interface, routesOf(end)),
+      sysctls: sysctlsOfEnd(end),
+    })),
   );
   const own = parseFound(intent.interface, routesOf(intent), answers[0]);
   const peer = parseFound(intent.peer.interface, routesOf(intent.peer), answers[1]);
   if (own === null && peer === null) return null;
   const link: Ref = { kind: 'link', name: intent.name };
   return {
-    observed: { ...observedEnd(own), peer: observedEnd(peer) },
+    observed: {
+      ...observedEnd(own, sysctlsIn(intent, answers[0] ?? null)),
+      peer: observedEnd(peer, sysctlsIn(intent.peer, answers[1] ?? null)),
+    },
     assigned: {
       mac: intent.mac ?? own?.entry.mac ?? '',
       peerMac: intent.peer.mac ?? peer?.entry.mac ?? '',
@@ -157,13 +166,13 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
   };
 }
 
-function observedEnd(found: FoundDevice | null): ObservedEnd {
+function observedEnd(found: FoundDevice | null, sysctls: Record<string, string>): ObservedEnd {
   const entry = found?.entry;
   return {
     ...observedInterface(entry),
     bridge: entry?.bridge ?? null,
     routes: found?.routes ?? [],
-    options: entry?.options ?? null,
+    options: entry === undefined ? null : { ...entry.options, sysctls },
   };
 }
 

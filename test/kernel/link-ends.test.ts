@@ -58,7 +58,7 @@ describe('an end of which nothing further is asked', () => {
     await make('/links', { name: 'v0', type: 'veth', peer: { interface: 'eth0', namespace: 'blue' } });
     await run('ip', 'link', 'set', 'v0', 'txqueuelen', '77');
     const { body } = await daemon().request.get('/links/v0');
-    const none = { txQueueLength: null, isolatedPort: false, hairpin: false };
+    const none = { txQueueLength: null, isolatedPort: false, hairpin: false, sysctls: {} };
     expect(body).toMatchObject({ ...none, peer: none, status: { state: 'ready' } });
     await patch({ mtu: 1400 });
     expect(await queueLength('v0')).toBe(77);
@@ -208,5 +208,137 @@ describe('a port', () => {
       .send({ isolatedPort: true, hairpin: false, routes });
     expect(failed.status).toBe(422);
     expect([await flags('v0'), (await statusOf('v0')).state]).toEqual([[false, true], 'ready']);
+  });
+});
+
+/** What stands in a file below /proc/sys/net; null for what is not there. */
+async function sysctl(file: string, namespace: string | null = null): Promise<string | null> {
+  const command = ['cat', `/proc/sys/net/${file}`];
+  const args = namespace === null ? command : ['ip', 'netns', 'exec', namespace, ...command];
+  try {
+    return (await run(args[0] ?? '', ...args.slice(1))).trim();
+  } catch {
+    return null;
+  }
+}
+
+describe('sysctls of an end', () => {
+  const OWN = 'ipv4/conf/v0.100/rp_filter';
+  const FAR = 'ipv6/conf/eth0/accept_ra';
+
+  async function build(): Promise<void> {
+    await make('/namespaces', { name: 'blue' });
+    await make('/links', {
+      name: 'v0',
+      type: 'veth',
+      interface: 'v0.100',
+      sysctls: { 'ipv4.conf.rp_filter': '2', 'ipv4.neigh.gc_stale_time': '77' },
+      peer: { interface: 'eth0', namespace: 'blue', sysctls: { 'ipv6.conf.accept_ra': '0' } },
+    });
+  }
+
+  const all = async () => [
+    await sysctl(OWN),
+    await sysctl('ipv4/neigh/v0.100/gc_stale_time'),
+    await sysctl(FAR, 'blue'),
+  ];
+
+  it('have the values that are asked for, and those from before again when they are let go', async () => {
+    await build();
+    expect(await all()).toEqual(['2', '77', '0']);
+    expect((await statusOf('v0')).state).toBe('ready');
+    expect(await dryRun({ sysctls: { 'ipv4.conf.rp_filter': '1' } })).toEqual([
+      'sysctl -w net.ipv4.conf.v0/100.rp_filter=1',
+    ]);
+    await patch({ sysctls: { 'ipv4.conf.rp_filter': '1', 'ipv4.neigh.gc_stale_time': null } });
+    expect(await all()).toEqual(['1', '60', '0']);
+    await patch({ sysctls: null, peer: { sysctls: null } });
+    expect(await all()).toEqual(['0', '60', '1']);
+  });
+
+  it('go along when the interface is renamed, moves or is made anew', async () => {
+    await build();
+    await patch({ interface: 'v9', peer: { interface: 'eth1' } });
+    expect(await sysctl('ipv4/conf/v9/rp_filter')).toBe('2');
+    expect(await sysctl('ipv6/conf/eth1/accept_ra', 'blue')).toBe('0');
+    await make('/namespaces', { name: 'red' });
+    await patch({ peer: { namespace: 'red' } });
+    expect(await sysctl('ipv6/conf/eth1/accept_ra', 'red')).toBe('0');
+    await run('ip', 'link', 'delete', 'v9');
+    expect(await mended('v0')).toEqual(['', '/peer']);
+    expect(await sysctl('ipv4/conf/v9/rp_filter')).toBe('2');
+    expect(await sysctl('ipv6/conf/eth1/accept_ra', 'red')).toBe('0');
+    await patch({ interface: 'v0', sysctls: null, peer: { sysctls: null } });
+    expect(await sysctl('ipv4/conf/v0/rp_filter')).toBe('0');
+    expect(await sysctl('ipv6/conf/eth1/accept_ra', 'red')).toBe('1');
+  });
+
+  it('are put back when somebody changes them, or renames the interface', async () => {
+    await build();
+    await run('sysctl', '-w', 'net.ipv4.conf.v0/100.rp_filter=0');
+    await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-w', 'net.ipv6.conf.eth0.accept_ra=1');
+    const paths = ['/peer/sysctls/ipv6.conf.accept_ra', '/sysctls/ipv4.conf.rp_filter'];
+    expect(await mended('v0')).toEqual(paths);
+    expect(await all()).toEqual(['2', '77', '0']);
+    await run('ip', '-n', 'blue', 'link', 'set', 'eth0', 'down');
+    await run('ip', '-n', 'blue', 'link', 'set', 'eth0', 'name', 'other');
+    await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-w', 'net.ipv6.conf.other.accept_ra=1');
+    expect(await mended('v0')).toEqual(['/peer']);
+    expect(await all()).toEqual(['2', '77', '0']);
+  });
+
+  it('that the kernel does not have, or will not set so, leave all as it was', async () => {
+    await build();
+    const tried = async (body: object): Promise<[number, string]> => {
+      const answer = await daemon().request.patch('/links/v0').send(body);
+      return [answer.status, answer.body.detail as string];
+    };
+    const named = (key: string) => [422, expect.stringContaining(`sysctl -w ${key}=`)];
+    const first = { 'ipv4.conf.rp_filter': '1' };
+    expect(await tried({ sysctls: { ...first, 'ipv4.conf.nothing': '1' } })).toEqual(
+      named('net.ipv4.conf.v0/100.nothing'),
+    );
+    expect(await tried({ sysctls: { ...first, 'ipv4.conf.forwarding': 'x' } })).toEqual(
+      named('net.ipv4.conf.v0/100.forwarding'),
+    );
+    const peer = { sysctls: { 'ipv6.conf.nothing': '1' } };
+    expect(await tried({ sysctls: first, peer })).toEqual([
+      422,
+      expect.stringContaining('net.ipv6.conf.eth0.nothing'),
+    ]);
+    expect([await all(), (await statusOf('v0')).state]).toEqual([['2', '77', '0'], 'ready']);
+    await daemon().request.delete('/links/v0').expect(204);
+    const made = await daemon()
+      .request.post('/links')
+      .send({ name: 'v1', type: 'veth', sysctls: { 'ipv4.conf.nothing': '1' }, peer: { interface: 'v2' } });
+    expect(made.status).toBe(422);
+    expect(await sysctl('ipv4/conf/v1/rp_filter')).toBeNull();
+  });
+
+  it('are set at one place only, and are of the interface alone', async () => {
+    await build();
+    const { request } = daemon();
+    const key = 'net.ipv6.conf.eth0.accept_ra';
+    const taken = await request.patch('/namespaces/blue').send({ sysctls: { [key]: '1' } });
+    expect([taken.status, taken.body.references]).toEqual([422, [expect.objectContaining({ name: 'v0' })]]);
+    await patch({ peer: { sysctls: null } });
+    await request
+      .patch('/namespaces/blue')
+      .send({ sysctls: { [key]: '0' } })
+      .expect(200);
+    const other = await request
+      .patch('/links/v0')
+      .send({ peer: { sysctls: { 'ipv6.conf.accept_ra': '0' } } });
+    expect([other.status, other.body.detail]).toEqual([422, expect.stringContaining(key)]);
+    for (const bad of [
+      'ipv4.conf.all.rp_filter',
+      'ipv4.ip_forward',
+      'ipv4.conf./',
+      'ipv4.conf.a.b',
+      'ipv4.tcp.x',
+    ])
+      expect((await request.patch('/links/v0').send({ sysctls: { [bad]: '1' } })).status).toBe(400);
+    const small = { mtu: 1000, sysctls: { 'ipv6.conf.accept_ra': '0' } };
+    expect((await request.patch('/links/v0').send(small)).status).toBe(422);
   });
 });

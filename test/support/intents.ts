@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
 import type { AnyPlaced } from '../../src/schemas/resource.ts';
-import type { EndOptions } from '../../src/schemas/end.ts';
+import { sysctlOfInterface, type EndOptions } from '../../src/schemas/end.ts';
 import type { EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
 import { linkKind } from '../../src/services/link.ts';
@@ -54,6 +54,10 @@ const drawnOptions: fc.Arbitrary<DrawnOptions> = fc.record(
     txQueueLength: fc.constantFrom(0, 500, 1000),
     isolatedPort: fc.constant<true>(true),
     hairpin: fc.constant<true>(true),
+    sysctls: fc.constantFrom<Record<string, string>>(
+      { 'ipv4.conf.rp_filter': '1' },
+      { 'ipv4.conf.rp_filter': '2', 'ipv6.neigh.gc_stale_time': '70' },
+    ),
   },
   { requiredKeys: [] },
 );
@@ -115,12 +119,21 @@ export const nothing: Intent = { resources: new Map(), otherFirewalls: new Set()
 
 /** What stands in each sysctl that is ever written, before it is. */
 export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
-  NAMESPACES.flatMap((namespace) =>
-    ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', 'net.ipv4.ping_group_range'].map(
+  NAMESPACES.flatMap((namespace) => [
+    ...ofInterfaces(namespace),
+    ...['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', 'net.ipv4.ping_group_range'].map(
       (key) => [`${namespace} ${key}`, key.endsWith('range') ? '1\t0' : '0'] as const,
     ),
-  ),
+  ]),
 );
+
+function ofInterfaces(namespace: string): [string, string][] {
+  const names = ['o', 'p'].flatMap((side) => [0, 1, 2, 3].flatMap((n) => [`${side}${n}`, `${side}${n}x`]));
+  return names.flatMap((name) => [
+    [`${namespace} ${sysctlOfInterface(name, 'ipv4.conf.rp_filter')}`, '0'],
+    [`${namespace} ${sysctlOfInterface(name, 'ipv6.neigh.gc_stale_time')}`, '60'],
+  ]);
+}
 
 function build(draw: Draw): Intent {
   const resources = new Map<string, AnyPlaced>();

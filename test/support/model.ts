@@ -6,6 +6,7 @@ import {
   type DeviceRef,
   type Firewall,
   type KernelState,
+  type Sysctl,
 } from '../../src/kernel/state.ts';
 import type { Step } from '../../src/kernel/step.ts';
 import type { ForeignMarks } from '../../src/schemas/adoption.ts';
@@ -72,8 +73,7 @@ export class KernelModel {
       }
       case 'device.delete': {
         const device = this.#find(step.device);
-        state.devices.delete(device.key);
-        if (device.kind.type === 'veth') state.devices.delete(device.kind.peer);
+        this.#deleteDevice(device);
         for (const port of state.devices.values())
           if (port.namespace === device.namespace && port.master === device.name) {
             port.options = withoutFlags(port);
@@ -84,6 +84,7 @@ export class KernelModel {
       case 'device.move': {
         const device = this.#find(step.device);
         this.#needFree(step.to);
+        this.#forgetSysctls(device.key);
         Object.assign(device, { ...step.to, master: null, up: false, addresses: [], routes: [] });
         device.options = withoutFlags(device);
         return;
@@ -94,6 +95,12 @@ export class KernelModel {
         this.#needFree({ namespace: device.namespace, name: step.name });
         for (const port of state.devices.values())
           if (port.namespace === device.namespace && port.master === device.name) port.master = step.name;
+        const sysctls = this.#forgetSysctls(device.key);
+        for (const { namespace, key, value } of sysctls)
+          this.#setSysctl(namespace, key.replace(`.${device.name}.`, `.${step.name}.`), value, {
+            device: device.key,
+            name: step.name,
+          });
         device.name = step.name;
         return;
       }
@@ -104,7 +111,14 @@ export class KernelModel {
         this.#changeFirewall(step);
         return;
       case 'sysctl.set':
-        this.#setSysctl(step.namespace, step.key, step.value);
+        this.#setSysctl(
+          step.namespace,
+          step.key,
+          step.value,
+          step.device === undefined
+            ? undefined
+            : { device: this.#find(step.device).key, name: step.device.name },
+        );
         return;
       default:
         this.#changeDevice(this.#find(step.device), step);
@@ -233,7 +247,7 @@ export class KernelModel {
     if (found.chains.size === 0 && found.rules.size === 0) this.state.firewalls.delete(key);
   }
 
-  #setSysctl(namespace: string, key: string, value: string): void {
+  #setSysctl(namespace: string, key: string, value: string, owner?: Sysctl['owner']): void {
     this.#needNamespace(namespace);
     const id = `${namespace} ${key}`;
     if (this.#defaults.get(id) === value) this.state.sysctls.delete(id);
@@ -244,16 +258,28 @@ export class KernelModel {
         key,
         value,
         before: null,
+        ...(owner === undefined ? {} : { owner }),
       });
+  }
+
+  /** The values of its sysctls go with a device, or come back by another name. */
+  #forgetSysctls(device: string): Sysctl[] {
+    const own = [...this.state.sysctls].filter(([, { owner }]) => owner?.device === device);
+    for (const [id] of own) this.state.sysctls.delete(id);
+    return own.map(([, sysctl]) => sysctl);
+  }
+
+  #deleteDevice({ key, kind }: Device): void {
+    for (const each of kind.type === 'veth' ? [key, kind.peer] : [key]) {
+      this.state.devices.delete(each);
+      this.#forgetSysctls(each);
+    }
   }
 
   #deleteNamespace(name: string): void {
     if (!this.state.namespaces.delete(name)) throw new Error(`no namespace ${name}`);
-    for (const [key, device] of this.state.devices)
-      if (device.namespace === name) {
-        this.state.devices.delete(key);
-        if (device.kind.type === 'veth') this.state.devices.delete(device.kind.peer);
-      }
+    for (const device of this.state.devices.values())
+      if (device.namespace === name) this.#deleteDevice(device);
     for (const [key, { namespace }] of this.state.firewalls)
       if (namespace === name) this.state.firewalls.delete(key);
     for (const [key, { namespace }] of this.state.sysctls)
