@@ -97,6 +97,8 @@ function optionsOf(object: Json, linkInfo: Json): ObservedOptions {
     hairpin: port['hairpin'] === true,
     // In no answer of `ip`.
     sysctls: {},
+    egressKbit: null,
+    checksum: null,
   };
 }
 

@@ -1,7 +1,7 @@
 import type { ForeignMarks } from '../schemas/adoption.ts';
 import type { Route } from '../schemas/interface.ts';
 import { routeKey } from '../schemas/route.ts';
-import { observedOptions } from './end.ts';
+import { observedOptions, withExtras } from './end.ts';
 import { marksOf, parseRoutesTo } from './adoption.ts';
 import { parseInterfaces, parseOwnRoutes, type KernelInterface } from './interface.ts';
 import type { Recognition } from './observe.ts';
@@ -117,7 +117,7 @@ function adoptedDevice(
 function observedDevice(
   device: Device,
   found: KernelInterface,
-  { ownRoutes }: Inside,
+  { ownRoutes, extras }: Inside,
   candidates: readonly KernelState[],
 ): Device {
   const known = new Set(
@@ -133,7 +133,7 @@ function observedDevice(
     master: found.bridge,
     addresses: found.addresses.filter((address) => known.has(address)),
     routes,
-    ...observedOptions(device.key, found.options, candidates),
+    ...observedOptions(device.key, withExtras(found.name, found.options, extras), candidates),
     kind:
       device.kind.type === 'bridge'
         ? { type: 'bridge', stp: found.stp, ageingSeconds: found.ageingSeconds ?? device.kind.ageingSeconds }

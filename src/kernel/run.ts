@@ -10,6 +10,7 @@ import { schedule, type Invocation } from './schedule.ts';
 import { Sessions, type Answer, type BeforeWriting, type Read } from './sessions.ts';
 import type { DeviceRef } from './state.ts';
 import type { Step } from './step.ts';
+import { changeByEthtool, changeByTc } from './tools.ts';
 import { isOfInterface, writeHostSysctl } from './sysctl.ts';
 
 /** A step as it ran, as a person would have typed it; `exitCode` is null for what never told. */
@@ -126,6 +127,9 @@ async function invoke(
   if (first.rendered.tool === 'iptables') return restoreRules(processes, steps, first.rendered, note);
   if (first.rendered.namespace === HOST && first.rendered.tool === 'sysctl')
     return writeHostSysctls(sessions, steps, note);
+  if (first.rendered.tool === 'tc') return changeByTc(processes, first.rendered.namespace, steps, note);
+  if (first.rendered.tool === 'ethtool')
+    return changeByEthtool(processes, first.rendered.namespace, steps, note);
   return changeInside(sessions, first.rendered.namespace, steps, note);
 }
 

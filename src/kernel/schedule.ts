@@ -56,13 +56,16 @@ interface Touch {
   target: string;
 }
 
-/** One process a namespace for `ip`, and with it for sysctls inside it; one a namespace and family for rules. */
+/** One process a namespace for `ip`, and with it for sysctls inside it, one for `tc`; one a namespace and family for rules. */
 function targetOf(rendered: Rendered): string {
   switch (rendered.tool) {
     case 'ip':
       return `ip ${rendered.namespace}`;
     case 'iptables':
       return `iptables ${rendered.namespace} ${rendered.family}`;
+    case 'tc':
+    case 'ethtool':
+      return `${rendered.tool} ${rendered.namespace}`;
     case 'sysctl':
       return rendered.namespace === HOST ? 'proc' : `ip ${rendered.namespace}`;
   }
@@ -146,6 +149,9 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'device.mac': ofDevice,
   'device.queue': ofDevice,
   'port.set': ofDevice,
+  'rate.set': ofDevice,
+  'rate.delete': ofDevice,
+  'offload.set': ofDevice,
   'address.add': ofDevice,
   'address.delete': ofDevice,
   'route.add': ofDevice,

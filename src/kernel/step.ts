@@ -49,6 +49,10 @@ interface StepFields {
   'device.group': OnDevice & { group: string | null };
   'device.queue': OnDevice & { txQueueLength: number };
   'port.set': OnDevice & PortFlags;
+  /** Makes the shaper of a device, or changes it if it is there (`isNew` false); its burst goes by the MTU. */
+  'rate.set': OnDevice & { egressKbit: number; mtu: number; isNew: boolean };
+  'rate.delete': OnDevice;
+  'offload.set': OnDevice & { checksum: boolean };
   'port.attach': OnDevice & { master: string };
   'port.detach': OnDevice;
   'address.add': OnDevice & { address: string };

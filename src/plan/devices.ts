@@ -4,7 +4,7 @@ import { familyOf, networkOf, type Family } from '../schemas/address.ts';
 import { refText } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute, routeKey } from '../schemas/route.ts';
-import { portChanges, queueChanges } from './end.ts';
+import { optionsAfterMove, portChanges, queueChanges, toolChanges } from './end.ts';
 import { isHost } from './intent.ts';
 import { markChanges } from './marks.ts';
 
@@ -151,6 +151,7 @@ function changesOf(have: Device, want: Device): Step[] {
     // Into another namespace: the kernel takes addresses, routes, bridge and `up` away.
     steps.push({ step: 'device.move', serves, device: place(at), to: place(want) });
     Object.assign(at, { ...place(want), master: null, up: false, addresses: [], routes: [] });
+    at.options = optionsAfterMove(at.options);
   }
   if (at.up && (!want.up || at.name !== want.name)) {
     // Older kernels rename only what is down; that takes the routes away, and IPv6 addresses too unless
@@ -181,7 +182,7 @@ function changesOf(have: Device, want: Device): Step[] {
   const there = new Set(at.routes.map(routeKey));
   const missing = want.routes.filter((route) => !there.has(routeKey(route)));
   for (const route of inOrderOfNeed(missing)) steps.push({ step: 'route.add', serves, device, route });
-  return steps;
+  return [...steps, ...toolChanges(at, want)];
 }
 
 function optionChanges(have: Device, want: Device): Step[] {

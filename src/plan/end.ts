@@ -12,13 +12,14 @@ import type { Intent } from './intent.ts';
 import { words } from './namespace.ts';
 
 /** The options of an end, as its device is to have them; a field of its own only if there are any. */
-export function compileOptions({ txQueueLength, isolatedPort, hairpin }: EndOptions): {
-  options?: EndOptions;
-} {
+export function compileOptions(intent: EndOptions): { options?: EndOptions } {
+  const { txQueueLength, isolatedPort, hairpin, rate, offload } = intent;
   const options: EndOptions = {
     ...(txQueueLength === undefined ? {} : { txQueueLength }),
     ...(isolatedPort === undefined ? {} : { isolatedPort }),
     ...(hairpin === undefined ? {} : { hairpin }),
+    ...(rate === undefined ? {} : { rate }),
+    ...(offload === undefined ? {} : { offload }),
   };
   return Object.keys(options).length === 0 ? {} : { options };
 }
@@ -65,6 +66,33 @@ export function portChanges(have: Device, want: Device): Step[] {
   return [{ step: 'port.set', serves, device: { namespace, name }, ...flags }];
 }
 
+/** The same for what has processes of its own: at what rate it sends, and what it leaves to others to work out. */
+export function toolChanges(have: Device, want: Device): Step[] {
+  return [...rateChanges(have, want), ...offloadChanges(have, want)];
+}
+
+function rateChanges(have: Device, want: Device): Step[] {
+  const { serves, namespace, name, mtu } = want;
+  const device = { namespace, name };
+  const [had, wanted] = [have.options?.rate, want.options?.rate];
+  if (wanted === undefined) return had === undefined ? [] : [{ step: 'rate.delete', serves, device }];
+  const { egressKbit } = wanted;
+  if (had?.egressKbit === egressKbit && have.mtu === mtu) return [];
+  return [{ step: 'rate.set', serves, device, egressKbit, mtu, isNew: had === undefined }];
+}
+
+function offloadChanges(have: Device, want: Device): Step[] {
+  const checksum = want.options?.offload?.checksum ?? true;
+  if ((have.options?.offload?.checksum ?? true) === checksum) return [];
+  const { serves, namespace, name } = want;
+  return [{ step: 'offload.set', serves, device: { namespace, name }, checksum }];
+}
+
+/** What a device has still when it has moved to another namespace: the kernel takes its queueing discipline away. */
+export function optionsAfterMove({ rate: _rate, ...rest }: EndOptions = {}): EndOptions {
+  return rest;
+}
+
 /** Where the kernel differs from the options that were asked for; `at` is where the fields of the end are. */
 export function differencesOfOptions(
   at: string,
@@ -81,6 +109,8 @@ export function differencesOfOptions(
   compare('txQueueLength', intent.txQueueLength, observed.txQueueLength);
   compare('isolatedPort', intent.isolatedPort, observed.isolatedPort);
   compare('hairpin', intent.hairpin, observed.hairpin);
+  compare('rate/egressKbit', intent.rate?.egressKbit, observed.egressKbit);
+  compare('offload/checksum', intent.offload?.checksum, observed.checksum);
   for (const [key, value] of Object.entries(intent.sysctls ?? {})) {
     const found = observed.sysctls[key] ?? '';
     if (words(found) !== words(value))

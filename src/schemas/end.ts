@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { SysctlValue } from './namespace.ts';
-import { nullable } from './object.ts';
+import { nullable, strictObject } from './object.ts';
 
 /** What the kernel gives a veth (DEFAULT_TX_QUEUE_LEN in net/core/dev.c). */
 export const DEFAULT_TX_QUEUE_LENGTH = 1000;
@@ -38,6 +38,32 @@ export const endOptionFields = {
         'sysctls of this interface: `ipv4.conf.rp_filter` stands for `net.ipv4.conf.INTERFACE.rp_filter`; values as text',
     }),
   ),
+  rate: Type.Optional(
+    nullable(
+      strictObject({
+        egressKbit: Type.Optional(
+          nullable(
+            Type.Integer({
+              minimum: 1,
+              maximum: 100_000_000,
+              description:
+                'at what the interface sends at most, in kbit/s (tc-tbf(8)); null is without limit',
+            }),
+          ),
+        ),
+      }),
+    ),
+  ),
+  offload: Type.Optional(
+    nullable(
+      strictObject({
+        checksum: Type.Boolean({
+          description:
+            'false: packets that the interface sends have whole checksums (`ethtool -K … tx off`), for those who look at them',
+        }),
+      }),
+    ),
+  ),
 };
 
 /** The same in an answer. */
@@ -46,6 +72,8 @@ export const endOptionAnswerFields = {
   isolatedPort: Type.Boolean(),
   hairpin: Type.Boolean(),
   sysctls: Type.Record(Type.String(), Type.String()),
+  rate: nullable(strictObject({ egressKbit: Type.Integer() })),
+  offload: nullable(strictObject({ checksum: Type.Boolean() })),
 };
 
 /** The intent of `endOptionFields`. Only what was asked for is there, so that an older intent is one as well. */
@@ -55,6 +83,8 @@ export interface EndOptions {
   hairpin?: true;
   /** By `FAMILY.conf.KEY` or `FAMILY.neigh.KEY`. */
   sysctls?: Record<string, string>;
+  rate?: { egressKbit: number };
+  offload?: { checksum: boolean };
 }
 
 /** The name of an interface's sysctl as sysctl(8) has it: a dot in the name of the interface is a slash there. */
@@ -72,12 +102,15 @@ export function sysctlsOfEnd({
 }
 
 /** The options of an end as a client sees them: all of them. */
-export function shownOptions({ txQueueLength, isolatedPort, hairpin, sysctls }: EndOptions): object {
+export function shownOptions(options: EndOptions): object {
+  const { txQueueLength, isolatedPort, hairpin, sysctls, rate, offload } = options;
   return {
     txQueueLength: txQueueLength ?? null,
     isolatedPort: isolatedPort ?? false,
     hairpin: hairpin ?? false,
     sysctls: sysctls ?? {},
+    rate: rate ?? null,
+    offload: offload ?? null,
   };
 }
 
@@ -88,4 +121,8 @@ export interface ObservedOptions {
   hairpin: boolean;
   /** Those that were asked about, by the keys of the intent; empty text for what there is not. */
   sysctls: Record<string, string>;
+  /** Of netnsd's own shaper; null if there is none, or it was not asked about. */
+  egressKbit: number | null;
+  /** Null if it was not asked about. */
+  checksum: boolean | null;
 }

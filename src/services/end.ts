@@ -12,14 +12,36 @@ interface EndOptionsSpec {
   isolatedPort?: boolean;
   hairpin?: boolean;
   sysctls?: Record<string, string>;
+  rate?: { egressKbit?: number | null } | null;
+  offload?: { checksum: boolean } | null;
+}
+
+/** What else of the end they depend on. */
+interface Context {
+  bridge: string | null;
+  mtu: number;
 }
 
 /** What was asked for of an end's further fields, and nothing else; `at` is where they are in the body. */
-export function completeOptions(
+export function completeOptions(at: string, spec: EndOptionsSpec, context: Context): EndOptions {
+  checkOptions(at, spec, context);
+  const { txQueueLength = null, sysctls = {}, offload = null } = spec;
+  const egressKbit = spec.rate?.egressKbit ?? null;
+  return {
+    ...(txQueueLength === null ? {} : { txQueueLength }),
+    ...(spec.isolatedPort === true ? { isolatedPort: true } : {}),
+    ...(spec.hairpin === true ? { hairpin: true } : {}),
+    ...(Object.keys(sysctls).length === 0 ? {} : { sysctls }),
+    ...(egressKbit === null ? {} : { rate: { egressKbit } }),
+    ...(offload === null ? {} : { offload }),
+  };
+}
+
+function checkOptions(
   at: string,
-  { txQueueLength = null, isolatedPort = false, hairpin = false, sysctls = {} }: EndOptionsSpec,
-  { bridge, mtu }: { bridge: string | null; mtu: number },
-): EndOptions {
+  { isolatedPort = false, hairpin = false, sysctls = {} }: EndOptionsSpec,
+  { bridge, mtu }: Context,
+): void {
   for (const [field, isOn] of Object.entries({ isolatedPort, hairpin }))
     if (isOn && bridge === null)
       throw new Problem(
@@ -32,12 +54,6 @@ export function completeOptions(
       'unprocessable',
       `${at}/sysctls/${six}: an interface with an MTU below ${SMALLEST_IPV6_MTU} has no IPv6; raise it or leave this out`,
     );
-  return {
-    ...(txQueueLength === null ? {} : { txQueueLength }),
-    ...(isolatedPort ? { isolatedPort } : {}),
-    ...(hairpin ? { hairpin } : {}),
-    ...(Object.keys(sysctls).length === 0 ? {} : { sysctls }),
-  };
 }
 
 /** Throws if the namespace of an end sets one of its sysctls as well; `at` is where the fields of the end are. */

@@ -7,13 +7,28 @@ import {
   type FoundDevice,
 } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
-import { asWritten, parseLink, readsOfLink, sysctlsIn } from '../kernel/link.ts';
+import {
+  asWritten,
+  optionsOfEnd,
+  parseLink,
+  readExtrasOfLink,
+  readsOfLink,
+  type ExtrasByNamespace,
+} from '../kernel/link.ts';
+import type { Answer } from '../kernel/sessions.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
-import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
+import type {
+  EndIntent,
+  LinkIntent,
+  LinkPeerSpec,
+  LinkSpec,
+  ObservedEnd,
+  ObservedLink,
+} from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import { checkSysctlsOfEnd, completeOptions } from './end.ts';
 import {
@@ -70,8 +85,9 @@ export const linkKind: KindService<'link'> = {
     parseLink(
       intent,
       readsOfLink(intent).map((read) => answerFrom(snapshot, read)),
+      new Map([...snapshot.inside].map(([namespace, { extras }]) => [namespace, extras])),
     ),
-  look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
+  look: lookAtLink,
   find: findLink,
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {
@@ -91,6 +107,14 @@ function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): E
   const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
   const options = completeOptions(at, spec, { bridge, mtu });
   return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up, ...options };
+}
+
+async function lookAtLink(intent: LinkIntent, processes: Processes): Promise<ObservedLink> {
+  const answers = await lookAt(processes, readsOfLink(intent));
+  const observed = parseLink(intent, answers);
+  // What is not there has nothing to be asked about, and its namespace need not be there either.
+  if (observed.index === null || observed.peer.index === null) return observed;
+  return parseLink(intent, answers, await readExtrasOfLink(processes, intent));
 }
 
 function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
@@ -147,11 +171,13 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
   const own = parseFound(intent.interface, routesOf(intent), answers[0]);
   const peer = parseFound(intent.peer.interface, routesOf(intent.peer), answers[1]);
   if (own === null && peer === null) return null;
+  const extras =
+    own === null || peer === null ? new Map<never, never>() : await readExtrasOfLink(processes, intent);
   const link: Ref = { kind: 'link', name: intent.name };
   return {
     observed: {
-      ...observedEnd(own, sysctlsIn(intent, answers[0] ?? null)),
-      peer: observedEnd(peer, sysctlsIn(intent.peer, answers[1] ?? null)),
+      ...observedEnd(intent, own, answers[0] ?? null, extras),
+      peer: observedEnd(intent.peer, peer, answers[1] ?? null, extras),
     },
     assigned: {
       mac: intent.mac ?? own?.entry.mac ?? '',
@@ -166,13 +192,18 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
   };
 }
 
-function observedEnd(found: FoundDevice | null, sysctls: Record<string, string>): ObservedEnd {
+function observedEnd(
+  end: EndIntent,
+  found: FoundDevice | null,
+  answer: Answer | null,
+  extras: ExtrasByNamespace,
+): ObservedEnd {
   const entry = found?.entry;
   return {
     ...observedInterface(entry),
     bridge: entry?.bridge ?? null,
     routes: found?.routes ?? [],
-    options: entry === undefined ? null : { ...entry.options, sysctls },
+    options: optionsOfEnd(end, entry, answer, extras),
   };
 }
 

@@ -1,6 +1,8 @@
+import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { sharedDaemon } from '../support/daemon.ts';
 import { ipJson, pings, run } from '../support/shell.ts';
+import { putInFront } from '../support/wrapper.ts';
 
 const daemon = sharedDaemon();
 
@@ -58,7 +60,14 @@ describe('an end of which nothing further is asked', () => {
     await make('/links', { name: 'v0', type: 'veth', peer: { interface: 'eth0', namespace: 'blue' } });
     await run('ip', 'link', 'set', 'v0', 'txqueuelen', '77');
     const { body } = await daemon().request.get('/links/v0');
-    const none = { txQueueLength: null, isolatedPort: false, hairpin: false, sysctls: {} };
+    const none = {
+      txQueueLength: null,
+      isolatedPort: false,
+      hairpin: false,
+      sysctls: {},
+      rate: null,
+      offload: null,
+    };
     expect(body).toMatchObject({ ...none, peer: none, status: { state: 'ready' } });
     await patch({ mtu: 1400 });
     expect(await queueLength('v0')).toBe(77);
@@ -340,5 +349,166 @@ describe('sysctls of an end', () => {
       expect((await request.patch('/links/v0').send({ sysctls: { [bad]: '1' } })).status).toBe(400);
     const small = { mtu: 1000, sysctls: { 'ipv6.conf.accept_ra': '0' } };
     expect((await request.patch('/links/v0').send(small)).status).toBe(422);
+  });
+});
+
+interface Qdisc {
+  kind: string;
+  handle: string;
+  options?: { rate?: number };
+}
+
+/** The root queueing discipline of a device. */
+async function qdisc(device: string, ...where: string[]): Promise<[string, string, number | null]> {
+  const text = await run('tc', ...where, '-j', 'qdisc', 'show', 'dev', device, 'root');
+  const [root] = JSON.parse(text) as Qdisc[];
+  return [root?.kind ?? '', root?.handle ?? '', root?.options?.rate ?? null];
+}
+
+/** How many of a hundred pings, sent at once, are answered within a second. */
+async function answeredAtOnce(to: string): Promise<number> {
+  const { stdout } = await execa(
+    'ping',
+    ['-n', '-q', '-c', '100', '-l', '100', '-s', '1400', '-w', '1', to],
+    { reject: false },
+  );
+  return Number(/(\d+) received/.exec(stdout)?.[1]);
+}
+
+const NO_QDISC = ['noqueue', '0:', null];
+/** `tc` prints bytes a second. */
+const ours = (kbit: number) => ['tbf', '5173:', kbit * 125];
+
+describe('the rate of an end', () => {
+  async function build(more: object = {}, far: object = {}): Promise<void> {
+    await make('/namespaces', { name: 'blue' });
+    const peer = { interface: 'eth0', namespace: 'blue', addresses: ['10.1.1.1/24'], ...far };
+    await make('/links', { name: 'v0', type: 'veth', addresses: ['10.1.1.2/24'], peer, ...more });
+  }
+
+  it('is what it sends at most, and none again with null', async () => {
+    await build();
+    const free = await answeredAtOnce('10.1.1.1');
+    expect(await dryRun({ rate: { egressKbit: 800 } })).toEqual([
+      'tc qdisc add dev v0 root handle 5173: tbf rate 800kbit burst 3036 latency 50ms',
+    ]);
+    await patch({ rate: { egressKbit: 800 } });
+    expect(await qdisc('v0')).toEqual(ours(800));
+    expect(await answeredAtOnce('10.1.1.1')).toBeLessThan(free / 4);
+    await patch({ rate: { egressKbit: 100_000_000 } });
+    expect(await qdisc('v0')).toEqual(ours(100_000_000));
+    expect(await answeredAtOnce('10.1.1.1')).toBeGreaterThan(free / 2);
+    await patch({ mtu: 9000, rate: { egressKbit: 8 } });
+    expect(await qdisc('v0')).toEqual(ours(8));
+    await patch({ rate: null });
+    expect(await qdisc('v0')).toEqual(NO_QDISC);
+    await patch({ rate: { egressKbit: null } });
+    expect((await daemon().request.get('/links/v0')).body.rate).toBeNull();
+    for (const egressKbit of [0, 100_000_001, '1'])
+      expect((await daemon().request.patch('/links/v0').send({ rate: { egressKbit } })).status).toBe(400);
+  });
+
+  it('goes along when the interface is renamed, moves or is made anew', async () => {
+    await build({}, { rate: { egressKbit: 1000 } });
+    expect(await qdisc('eth0', '-n', 'blue')).toEqual(ours(1000));
+    await patch({ peer: { interface: 'eth1' } });
+    expect(await qdisc('eth1', '-n', 'blue')).toEqual(ours(1000));
+    await make('/namespaces', { name: 'red' });
+    await patch({ peer: { namespace: 'red' } });
+    expect(await qdisc('eth1', '-n', 'red')).toEqual(ours(1000));
+    await patch({ up: false, peer: { up: false } });
+    await patch({ up: true, peer: { up: true } });
+    expect(await qdisc('eth1', '-n', 'red')).toEqual(ours(1000));
+    await run('ip', 'link', 'delete', 'v0');
+    await mended('v0');
+    expect(await qdisc('eth1', '-n', 'red')).toEqual(ours(1000));
+  });
+
+  it('is put back when somebody changes it or takes it away', async () => {
+    await build({ rate: { egressKbit: 1000 } }, { rate: { egressKbit: 2000 } });
+    await run(
+      'tc',
+      ...'qdisc change dev v0 root handle 5173: tbf rate 5mbit burst 9000 latency 50ms'.split(' '),
+    );
+    await run('tc', ...'-n blue qdisc del dev eth0 root'.split(' '));
+    expect(await mended('v0')).toEqual(['/peer/rate/egressKbit', '/rate/egressKbit']);
+    expect(await qdisc('v0')).toEqual(ours(1000));
+    expect(await qdisc('eth0', '-n', 'blue')).toEqual(ours(2000));
+    // What has gone meanwhile is found when a change comes upon it.
+    await run('tc', ...'qdisc del dev v0 root'.split(' '));
+    await patch({ rate: { egressKbit: 3000 } });
+    expect(await qdisc('v0')).toEqual(ours(3000));
+    await run('tc', ...'qdisc del dev v0 root'.split(' '));
+    await patch({ rate: null });
+  });
+
+  it('is refused where others have a queueing discipline of their own, which stays', async () => {
+    await build();
+    await run('tc', ...'-n blue qdisc add dev eth0 root handle 7: pfifo'.split(' '));
+    const rate = { egressKbit: 1000 };
+    const refused = await daemon().request.patch('/links/v0').send({ rate, peer: { rate } });
+    expect([refused.status, refused.body.type]).toEqual([409, '/problems/foreign-object']);
+    expect(await qdisc('v0')).toEqual(NO_QDISC);
+    expect(await qdisc('eth0', '-n', 'blue')).toEqual(['pfifo', '7:', null]);
+    await patch({ rate });
+    await run('tc', ...'qdisc replace dev v0 root handle 7: pfifo'.split(' '));
+    await daemon().request.post('/reconcile?wait=true').expect(200);
+    expect((await statusOf('v0')).state).not.toBe('ready');
+    expect(await qdisc('v0')).toEqual(['pfifo', '7:', null]);
+    await run('tc', ...'qdisc del dev v0 root'.split(' '));
+    await mended('v0');
+  });
+});
+
+describe('the offload of checksums', () => {
+  /** Whether the device leaves checksums to others. */
+  async function leavesChecksums(device: string, namespace: string | null = null): Promise<boolean> {
+    const inside = namespace === null ? [] : ['ip', 'netns', 'exec', namespace];
+    const [file, ...args] = [...inside, 'ethtool', '--json', '-k', device];
+    const [features] = JSON.parse(await run(file, ...args)) as Record<string, { active: boolean }>[];
+    return features?.['tx-checksumming']?.active === true;
+  }
+
+  const both = async () => [await leavesChecksums('v0'), await leavesChecksums('eth0', 'blue')];
+
+  async function build(offload: object | null): Promise<void> {
+    await make('/namespaces', { name: 'blue' });
+    const peer = { interface: 'eth0', namespace: 'blue', offload };
+    await make('/links', { name: 'v0', type: 'veth', offload, peer });
+  }
+
+  it('is on or off as asked, and on again with null', async () => {
+    await build({ checksum: false });
+    expect(await both()).toEqual([false, false]);
+    expect(await dryRun({ peer: { offload: null } })).toEqual(['ip netns exec blue ethtool -K eth0 tx on']);
+    await patch({ offload: { checksum: true }, peer: { offload: null } });
+    expect(await both()).toEqual([true, true]);
+    await patch({ peer: { offload: { checksum: false } } });
+    await make('/namespaces', { name: 'red' });
+    await patch({ peer: { interface: 'eth1', namespace: 'red' } });
+    expect(await leavesChecksums('eth1', 'red')).toBe(false);
+  });
+
+  it('is put back when somebody changes it, and when the link is made anew', async () => {
+    await build({ checksum: false });
+    await run('ethtool', '-K', 'v0', 'tx', 'on');
+    await run('ip', ...'netns exec blue ethtool -K eth0 tx on'.split(' '));
+    expect(await mended('v0')).toEqual(['/offload/checksum', '/peer/offload/checksum']);
+    expect(await both()).toEqual([false, false]);
+    await run('ip', 'link', 'delete', 'v0');
+    await mended('v0');
+    expect(await both()).toEqual([false, false]);
+  });
+
+  it('is answered 501 without ethtool, which is named, and all is as before', async () => {
+    await build(null);
+    const said = 'nsenter: failed to execute ethtool: No such file or directory';
+    putInFront('ethtool', () => `echo "${said}" >&2\nexit 127`);
+    const body = { txQueueLength: 7, rate: { egressKbit: 1000 }, offload: { checksum: false } };
+    const refused = await daemon().request.patch('/links/v0').send(body);
+    expect([refused.status, refused.body.type]).toEqual([501, '/problems/kernel-unsupported']);
+    expect(refused.body.detail).toContain('ethtool is not installed');
+    expect([await queueLength('v0'), await qdisc('v0')]).toEqual([1000, NO_QDISC]);
+    expect((await statusOf('v0')).state).toBe('ready');
   });
 });

@@ -54,6 +54,8 @@ const drawnOptions: fc.Arbitrary<DrawnOptions> = fc.record(
     txQueueLength: fc.constantFrom(0, 500, 1000),
     isolatedPort: fc.constant<true>(true),
     hairpin: fc.constant<true>(true),
+    rate: fc.record({ egressKbit: fc.constantFrom(1000, 2000) }),
+    offload: fc.record({ checksum: fc.boolean() }),
     sysctls: fc.constantFrom<Record<string, string>>(
       { 'ipv4.conf.rp_filter': '1' },
       { 'ipv4.conf.rp_filter': '2', 'ipv6.neigh.gc_stale_time': '70' },

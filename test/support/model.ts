@@ -13,6 +13,7 @@ import type { ForeignMarks } from '../../src/schemas/adoption.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
 import type { Route } from '../../src/schemas/interface.ts';
 import { refText } from '../../src/schemas/common.ts';
+import { optionsAfterMove } from '../../src/plan/end.ts';
 import { DEFAULT_TX_QUEUE_LENGTH, shownOptions, type EndOptions } from '../../src/schemas/end.ts';
 import { familyOfRoute, routeKey } from '../../src/schemas/route.ts';
 
@@ -86,7 +87,7 @@ export class KernelModel {
         this.#needFree(step.to);
         this.#forgetSysctls(device.key);
         Object.assign(device, { ...step.to, master: null, up: false, addresses: [], routes: [] });
-        device.options = withoutFlags(device);
+        device.options = optionsAfterMove(withoutFlags(device));
         return;
       }
       case 'device.rename': {
@@ -145,6 +146,18 @@ export class KernelModel {
         return;
       case 'device.queue':
         device.options = { ...device.options, txQueueLength: step.txQueueLength };
+        return;
+      case 'rate.set':
+        if (step.isNew !== (device.options?.rate === undefined))
+          throw new Error('a rate is, or is not, there');
+        device.options = { ...device.options, rate: { egressKbit: step.egressKbit } };
+        return;
+      case 'rate.delete':
+        if (device.options?.rate === undefined) throw new Error('no rate is there');
+        device.options = optionsAfterMove(device.options);
+        return;
+      case 'offload.set':
+        device.options = { ...device.options, offload: { checksum: step.checksum } };
         return;
       case 'port.set':
         if (device.master === null) throw new Error(`${device.name} is no port`);
@@ -368,6 +381,8 @@ function setProtocol(device: Device, route: Route, protocol: string | null): voi
   setMarks(device, { routes: protocol === null ? others : [...others, { route, protocol }] });
 }
 
+const defaultOptions: EndOptions = { txQueueLength: DEFAULT_TX_QUEUE_LENGTH, offload: { checksum: true } };
+
 /** What counts when two states are compared: not whom a thing serves, nor the order of sets. */
 export function essence(state: KernelState): unknown {
   return {
@@ -377,7 +392,7 @@ export function essence(state: KernelState): unknown {
     devices: [...state.devices.values()]
       .map(({ serves: _serves, ...device }) => ({
         ...device,
-        options: shownOptions({ txQueueLength: DEFAULT_TX_QUEUE_LENGTH, ...device.options }),
+        options: shownOptions({ ...defaultOptions, ...device.options }),
         addresses: device.addresses.toSorted(),
         routes: device.routes.map(routeKey).toSorted(),
       }))
