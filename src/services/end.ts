@@ -27,6 +27,12 @@ export function completeOptions(at: string, spec: EndOptionsSpec, context: Conte
   checkOptions(at, spec, context);
   const { txQueueLength = null, sysctls = {}, offload = null } = spec;
   const egressKbit = spec.rate?.egressKbit ?? null;
+  // The kernel takes it for an oversight and sets the length to its default (qdisc_create in net/sched/sch_api.c).
+  if (egressKbit !== null && txQueueLength === 0)
+    throw new Problem(
+      'unprocessable',
+      `${at}/txQueueLength is 0, and an interface with a rate has a queue; leave one of the two out`,
+    );
   return {
     ...(txQueueLength === null ? {} : { txQueueLength }),
     ...(spec.isolatedPort === true ? { isolatedPort: true } : {}),

@@ -83,6 +83,8 @@ describe('the transmit queue', () => {
     expect(await dryRun({ txQueueLength: 7 })).toEqual(['ip link set dev v0 txqueuelen 7']);
     await patch({ txQueueLength: null, peer: { txQueueLength: 60 } });
     expect([await queueLength('v0'), await queueLength('eth0', '-n', 'blue')]).toEqual([1000, 60]);
+    await patch({ txQueueLength: 0 });
+    expect(await run('cat', '/sys/class/net/v0/tx_queue_len')).toBe('0');
     await patch({ peer: { namespace: 'host' } });
     expect(await queueLength('eth0')).toBe(60);
   });
@@ -404,6 +406,8 @@ describe('the rate of an end', () => {
     expect(await qdisc('v0')).toEqual(NO_QDISC);
     await patch({ rate: { egressKbit: null } });
     expect((await daemon().request.get('/links/v0')).body.rate).toBeNull();
+    const unqueued = { txQueueLength: 0, rate: { egressKbit: 1 } };
+    expect((await daemon().request.patch('/links/v0').send(unqueued)).status).toBe(422);
     for (const egressKbit of [0, 100_000_001, '1'])
       expect((await daemon().request.patch('/links/v0').send({ rate: { egressKbit } })).status).toBe(400);
   });

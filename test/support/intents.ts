@@ -51,7 +51,7 @@ type DrawnOptions = EndOptions;
 
 const drawnOptions: fc.Arbitrary<DrawnOptions> = fc.record(
   {
-    txQueueLength: fc.constantFrom(0, 500, 1000),
+    txQueueLength: fc.constantFrom(1, 500, 1000),
     isolatedPort: fc.constant<true>(true),
     hairpin: fc.constant<true>(true),
     rate: fc.record({ egressKbit: fc.constantFrom(1000, 2000) }),
