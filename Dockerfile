@@ -38,7 +38,7 @@ RUN node_modules/.bin/tsc -p tsconfig.build.json \
 
 FROM node:24-bookworm-slim
 RUN apt-get update \
-  && apt-get install --yes --no-install-recommends conntrack iproute2 iptables iputils-ping mount procps util-linux \
+  && apt-get install --yes --no-install-recommends conntrack ethtool iproute2 iptables iputils-ping mount procps util-linux \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY --from=build /app/node_modules ./node_modules

@@ -58,6 +58,12 @@ const rows: Row[] = [
   [/ipv[46]: [Aa]ddress already assigned/, 'assumption'],
   [/ipv[46]: [Aa]ddress not found/, 'assumption'],
   [/No such process/, 'assumption', /route delete/],
+  [
+    /Qdisc not found|Invalid handle|qdisc with handle of zero|Exclusivity flag on/,
+    'assumption',
+    /tc .*qdisc/,
+  ],
+  [/no device matches name/, 'assumption', /ethtool/],
   [/Cannot remove namespace file .*: No such file or directory/, 'assumption'],
   [/Bad rule \(does a matching rule exist|No chain\/target\/match by that name/, 'assumption'],
   [/Chain '.*' does not exist|Chain already exists|RULE_DELETE failed \(No such file/, 'assumption'],
@@ -65,6 +71,7 @@ const rows: Row[] = [
   [/Cannot create namespace file .*: File exists/, 'foreign-object'],
   [/An interface with the same name exists in the target netns/, 'foreign-object'],
   [/RTNETLINK answers: File exists/, 'foreign-object'],
+  [/NLM_F_REPLACE needed to override/, 'foreign-object', /tc .*qdisc/],
   [/Device or resource busy/, 'in-use'],
   // It can't be.
   [
@@ -93,6 +100,7 @@ const rows: Row[] = [
     /do you need to insmod|Couldn't load (match|target)|unknown option "--|Extension .* revision .* not supported/,
     'kernel-unsupported',
   ],
+  [/qdisc kind is unknown|Unknown qdisc/, 'kernel-unsupported', /tc .*qdisc/],
   [/missing kernel module|Warning: Extension .* is not supported/, 'kernel-unsupported'],
   // Passing, or a matter of rights.
   [/xtables lock|Another app is currently holding/, 'firewall-busy'],

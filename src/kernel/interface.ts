@@ -1,5 +1,6 @@
 import type { Statistics } from '../schemas/common.ts';
 import type { Interface, ObservedInterface, Route } from '../schemas/interface.ts';
+import type { ObservedOptions } from '../schemas/end.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from './marks.ts';
 
 /** One interface as `ip -j -d -s addr show` prints it. */
@@ -15,6 +16,8 @@ export interface KernelInterface extends Interface {
   bridgeId: string | null;
   stp: boolean;
   ageingSeconds: number | null;
+  /** What only the end of a link has. */
+  options: ObservedOptions;
 }
 
 /** What there is of an interface that is not there. */
@@ -81,6 +84,21 @@ function parseInterface(object: Json): KernelInterface {
     bridgeId: bridgeIdText(text(bridge['bridge_id'])),
     stp: number(bridge['stp_state']) !== 0,
     ageingSeconds: typeof ageing === 'number' ? ageing / 100 : null,
+    options: optionsOf(object, linkInfo),
+  };
+}
+
+function optionsOf(object: Json, linkInfo: Json): ObservedOptions {
+  const port = asObject(linkInfo['info_slave_data']) ?? {};
+  return {
+    // `ip` does not print a queue without length.
+    txQueueLength: number(object['txqlen']),
+    isolatedPort: port['isolated'] === true,
+    hairpin: port['hairpin'] === true,
+    // In no answer of `ip`.
+    sysctls: {},
+    egressKbit: null,
+    checksum: null,
   };
 }
 

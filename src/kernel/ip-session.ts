@@ -4,7 +4,7 @@ import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
 import { namespacePath } from './marks.ts';
 import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
-import { sysctlFile } from './sysctl.ts';
+import { sysctlFile, sysctlInFile } from './sysctl.ts';
 
 /**
  * Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. `wait`: until
@@ -115,7 +115,7 @@ export class IpSession {
     const { exitCode, stderr } = await this.#conversation;
     const sysctl = /^sysctl (\S+): cannot be set/m.exec(stderr)?.[1];
     if (sysctl !== undefined) {
-      const command = `ip netns exec ${this.#namespace} sysctl -w ${sysctl.replaceAll('/', '.')}`;
+      const command = `ip netns exec ${this.#namespace} sysctl -w ${sysctlInFile(sysctl)}`;
       return new CommandFailed(command, exitCode ?? null, stderr, {
         cause: 'refusal',
         refusal: 'unprocessable',

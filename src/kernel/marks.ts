@@ -7,6 +7,9 @@ export const DEVICE_GROUP = '20851';
 /** The protocol of every route that netnsd adds (RTA_PROTOCOL, ip-route(8) `proto`); rtnetlink(7) leaves it free. */
 export const ROUTE_PROTOCOL = '115';
 
+/** The handle of every queueing discipline that netnsd adds (tc(8)): the digits of the group, with those that fit. */
+export const RATE_HANDLE = '5173:';
+
 /** What the comment of every rule of ours begins with. */
 export const COMMENT_PREFIX = 'netnsd:';
 

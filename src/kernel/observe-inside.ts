@@ -1,6 +1,7 @@
 import type { ForeignMarks } from '../schemas/adoption.ts';
 import type { Route } from '../schemas/interface.ts';
 import { routeKey } from '../schemas/route.ts';
+import { observedOptions, withExtras } from './end.ts';
 import { marksOf, parseRoutesTo } from './adoption.ts';
 import { parseInterfaces, parseOwnRoutes, type KernelInterface } from './interface.ts';
 import type { Recognition } from './observe.ts';
@@ -116,21 +117,23 @@ function adoptedDevice(
 function observedDevice(
   device: Device,
   found: KernelInterface,
-  { ownRoutes }: Inside,
+  { ownRoutes, extras }: Inside,
   candidates: readonly KernelState[],
 ): Device {
   const known = new Set(
     candidates.flatMap((candidate) => candidate.devices.get(device.key)?.addresses ?? []),
   );
   const routes: Route[] = parseOwnRoutes(ownRoutes.get(found.name) ?? []);
+  const { options: _options, ...rest } = device;
   return {
-    ...device,
+    ...rest,
     mac: found.mac ?? device.mac,
     mtu: found.mtu,
     up: found.up,
     master: found.bridge,
     addresses: found.addresses.filter((address) => known.has(address)),
     routes,
+    ...observedOptions(device.key, withExtras(found.name, found.options, extras), candidates),
     kind:
       device.kind.type === 'bridge'
         ? { type: 'bridge', stp: found.stp, ageingSeconds: found.ageingSeconds ?? device.kind.ageingSeconds }

@@ -1,4 +1,5 @@
 import { HOST, refText } from '../schemas/common.ts';
+import { extrasOf } from './end.ts';
 import { CHAIN_MARK, ownFirewall, type SavedFirewall } from './firewall.ts';
 import { parseInterfaces } from './interface.ts';
 import { boundInode, isNameTaken } from './namespace.ts';
@@ -58,8 +59,12 @@ export function requestFor({ candidates, identities }: Recognition): SnapshotReq
       ([namespace, devices]) => [namespace, devices.flatMap((device) => device.routes)] as const,
     ),
   );
+  const optional = candidates
+    .flatMap(({ devices }) => [...devices.values()])
+    .flatMap(({ namespace, options }) => (options === undefined ? [] : [{ namespace, options }]));
   return {
     namespaces,
+    extras: extrasOf(optional),
     firewalls: [...firewalls.values()].filter(({ namespace }) => isPresent(namespace)),
     routes,
   };

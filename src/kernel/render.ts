@@ -2,7 +2,7 @@ import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute } from '../schemas/route.ts';
-import { DEVICE_GROUP, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
+import { DEVICE_GROUP, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
 
@@ -10,6 +10,8 @@ import type { Step, StepName, StepOf } from './step.ts';
 export type Rendered =
   | { tool: 'ip'; namespace: string; line: string }
   | { tool: 'iptables'; namespace: string; family: Family; table: Table; lines: string[] }
+  | { tool: 'tc'; namespace: string; line: string }
+  | { tool: 'ethtool'; namespace: string; args: string[] }
   | { tool: 'sysctl'; namespace: string; key: string; value: string };
 
 /** The step as its tool takes it; throws if a value could be read as anything but itself. */
@@ -26,6 +28,10 @@ export function printCommand(rendered: Rendered): string[] {
   switch (rendered.tool) {
     case 'ip':
       return [`ip ${rendered.namespace === HOST ? '' : `-n ${rendered.namespace} `}${rendered.line}`];
+    case 'tc':
+      return [`tc ${rendered.namespace === HOST ? '' : `-n ${rendered.namespace} `}${rendered.line}`];
+    case 'ethtool':
+      return [`${inside}ethtool ${rendered.args.join(' ')}`];
     case 'sysctl':
       return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
     case 'iptables':
@@ -109,6 +115,18 @@ const renderers: Renderers = {
       namespacePath(to.namespace),
       ...(to.name === device.name ? [] : ['name', to.name]),
     ]),
+  'device.queue': ({ device, txQueueLength }) => setDevice(device, ['txqueuelen', txQueueLength]),
+  'port.set': ({ device, isolated, hairpin }) =>
+    setDevice(device, ['type', 'bridge_slave', ...onOff('isolated', isolated), ...onOff('hairpin', hairpin)]),
+  // Never `replace`: it would take away what others have put there.
+  'rate.set': ({ device, egressKbit, mtu, isNew }) =>
+    tc(device, [isNew ? 'add' : 'change'], ['tbf', ...shaperTokens(egressKbit, mtu)]),
+  'rate.delete': ({ device }) => tc(device, ['del'], []),
+  'offload.set': ({ device, checksum }) => ({
+    tool: 'ethtool',
+    namespace: device.namespace,
+    args: ['-K', token(device.name), 'tx', checksum ? 'on' : 'off'],
+  }),
   'port.attach': ({ device, master }) => setDevice(device, ['master', master]),
   'port.detach': ({ device }) => setDevice(device, ['nomaster']),
   // RFC 4862 duplicate address detection would keep an address from being bound for a second or two.
@@ -149,6 +167,29 @@ const renderers: Renderers = {
 
 function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
   return ip(device.namespace, ['link', 'set', 'dev', device.name, ...change]);
+}
+
+function tc({ namespace, name }: DeviceRef, verb: string[], rest: (string | number)[]): Rendered {
+  const tokens = ['qdisc', ...verb, 'dev', name, 'root', 'handle', RATE_HANDLE, ...rest];
+  return { tool: 'tc', namespace, line: tokens.map(token).join(' ') };
+}
+
+/** At each tick of its timer a kernel with HZ=100 lets out what may go within 10 ms: no less may be kept for it. */
+const TICKS_A_SECOND = 100;
+const ETHERNET_HEADER_BYTES = 18;
+
+/**
+ * tc-tbf(8): the bucket (`burst`, bytes) holds what goes within a tick at that rate, and at least two packets; a longer one
+ * (GSO) is cut up by the kernel. What would wait longer than `latency` is dropped.
+ */
+function shaperTokens(egressKbit: number, mtu: number): (string | number)[] {
+  const bytesPerTick = Math.ceil((egressKbit * 1000) / 8 / TICKS_A_SECOND);
+  const burst = Math.max(bytesPerTick, 2 * (mtu + ETHERNET_HEADER_BYTES));
+  return ['rate', `${egressKbit}kbit`, 'burst', burst, 'latency', '50ms'];
+}
+
+function onOff(option: string, value: boolean | undefined): string[] {
+  return value === undefined ? [] : [option, value ? 'on' : 'off'];
 }
 
 function bridgeOptions({ stp, ageingSeconds }: { stp: boolean; ageingSeconds: number }): (string | number)[] {

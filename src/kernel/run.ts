@@ -10,7 +10,8 @@ import { schedule, type Invocation } from './schedule.ts';
 import { Sessions, type Answer, type BeforeWriting, type Read } from './sessions.ts';
 import type { DeviceRef } from './state.ts';
 import type { Step } from './step.ts';
-import { writeHostSysctl } from './sysctl.ts';
+import { changeByEthtool, changeByTc } from './tools.ts';
+import { isOfInterface, writeHostSysctl } from './sysctl.ts';
 
 /** A step as it ran, as a person would have typed it; `exitCode` is null for what never told. */
 export interface RanCommand {
@@ -24,7 +25,7 @@ export interface Run {
   /** Devices that are there already and are about to be changed: each must bear our mark, or nothing is done. */
   expected: readonly ExpectedDevice[];
   reads: readonly Read[];
-  /** Not called for the daemon's own namespace, whose sysctls can be read without a process. */
+  /** Of the daemon's own namespace, whose sysctls can be read without a process, only called for those of interfaces. */
   beforeWriting?: BeforeWriting;
 }
 
@@ -125,11 +126,19 @@ async function invoke(
   if (first === undefined) return;
   if (first.rendered.tool === 'iptables') return restoreRules(processes, steps, first.rendered, note);
   if (first.rendered.namespace === HOST && first.rendered.tool === 'sysctl')
-    return writeHostSysctls(steps, note);
+    return writeHostSysctls(sessions, steps, note);
+  if (first.rendered.tool === 'tc') return changeByTc(processes, first.rendered.namespace, steps, note);
+  if (first.rendered.tool === 'ethtool')
+    return changeByEthtool(processes, first.rendered.namespace, steps, note);
   return changeInside(sessions, first.rendered.namespace, steps, note);
 }
 
-async function writeHostSysctls(steps: Invocation['steps'], note: Note): Promise<void> {
+async function writeHostSysctls(sessions: Sessions, steps: Invocation['steps'], note: Note): Promise<void> {
+  await sessions.noteHostSysctls(
+    steps.flatMap(({ rendered }) =>
+      rendered.tool === 'sysctl' && isOfInterface(rendered.key) ? [rendered.key] : [],
+    ),
+  );
   for (const entry of steps) {
     if (entry.rendered.tool !== 'sysctl') continue;
     try {

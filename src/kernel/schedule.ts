@@ -56,13 +56,16 @@ interface Touch {
   target: string;
 }
 
-/** One process a namespace for `ip`, and with it for sysctls inside it; one a namespace and family for rules. */
+/** One process a namespace for `ip`, and with it for sysctls inside it, one for `tc`; one a namespace and family for rules. */
 function targetOf(rendered: Rendered): string {
   switch (rendered.tool) {
     case 'ip':
       return `ip ${rendered.namespace}`;
     case 'iptables':
       return `iptables ${rendered.namespace} ${rendered.family}`;
+    case 'tc':
+    case 'ethtool':
+      return `${rendered.tool} ${rendered.namespace}`;
     case 'sysctl':
       return rendered.namespace === HOST ? 'proc' : `ip ${rendered.namespace}`;
   }
@@ -101,7 +104,12 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'loopback.up': (step) => ({ needs: [namespace(step.namespace)], changes: [] }),
   // Forwarding is turned on when the rules that guard it are there, and off before they go.
   'sysctl.set': (step) => ({
-    needs: [namespace(step.namespace), firewall(step.namespace, 4), firewall(step.namespace, 6)],
+    needs: [
+      namespace(step.namespace),
+      firewall(step.namespace, 4),
+      firewall(step.namespace, 6),
+      ...(step.device === undefined ? [] : [device(step.device)]),
+    ],
     changes: [`sysctl ${step.namespace}`],
   }),
   'chain.set': ofFirewall,
@@ -139,6 +147,11 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'device.down': ofDevice,
   'device.mtu': ofDevice,
   'device.mac': ofDevice,
+  'device.queue': ofDevice,
+  'port.set': ofDevice,
+  'rate.set': ofDevice,
+  'rate.delete': ofDevice,
+  'offload.set': ofDevice,
   'address.add': ofDevice,
   'address.delete': ofDevice,
   'route.add': ofDevice,

@@ -65,6 +65,16 @@ export class Sessions {
     return { shown, sysctls: Object.fromEntries(sysctls.map((key) => [key, readings[key] ?? ''])) };
   }
 
+  /** Tells what stands in sysctls of interfaces of the daemon's own namespace, which may have come with this run. */
+  async noteHostSysctls(keys: readonly string[]): Promise<void> {
+    const known = this.readings.get(HOST) ?? {};
+    const unknown = keys.filter((key) => known[key] === undefined);
+    if (unknown.length === 0) return;
+    const values = await readHostSysctls(unknown);
+    this.readings.set(HOST, { ...known, ...values });
+    this.#beforeWriting(HOST, values, false);
+  }
+
   /**
    * `ip` remembers the index of a name, and a process inside a namespace keeps it alive: a process does not
    * outlast what another one takes from its namespace.

@@ -10,6 +10,7 @@ import { STEP_ALLOWANCE_MS, type Processes } from './processes.ts';
 import { run } from './run.ts';
 import type { Answer, Read } from './sessions.ts';
 import { firewallKey } from './state.ts';
+import { readExtras, type Extras, type ExtrasRequest } from './tools.ts';
 
 /** What to look at: namespaces, each with the sysctls in question, and firewalls. */
 export interface SnapshotRequest {
@@ -17,6 +18,8 @@ export interface SnapshotRequest {
   firewalls: readonly { namespace: string; family: Family }[];
   /** Routes that are looked for whatever their protocol, by namespace; none where left out. */
   routes?: ReadonlyMap<string, readonly Route[]>;
+  /** What is asked of other tools than `ip`, by namespace; nothing where left out. */
+  extras?: ReadonlyMap<string, ExtrasRequest>;
 }
 
 /** Everything that is in one namespace. */
@@ -30,6 +33,7 @@ export interface Inside {
   /** The answers to `showRoutesTo`. */
   routesTo: readonly unknown[];
   sysctls: Record<string, string>;
+  extras: Extras | undefined;
 }
 
 /** What the kernel had of many things at about one time: read in one process a namespace, and one a firewall. */
@@ -54,7 +58,17 @@ export async function takeSnapshot(processes: Processes, request: SnapshotReques
     const read: Read = { namespace, lines, sysctls: [...keys] };
     const { answers, failure } = await run(bounded, { steps: [], expected: [], reads: [read] });
     if (failure !== null) failures.set(namespace, failure);
-    else if (answers[0] !== undefined) inside.set(namespace, insideOf(answers[0]));
+    else if (answers[0] !== undefined) await lookFurther(namespace, answers[0]);
+  };
+  const lookFurther = async (namespace: string, answer: Answer): Promise<void> => {
+    const wanted = request.extras?.get(namespace);
+    try {
+      const extras = wanted === undefined ? undefined : await readExtras(bounded, namespace, wanted);
+      inside.set(namespace, insideOf(answer, extras));
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      failures.set(namespace, error);
+    }
   };
   const lookAtFirewall = async (namespace: string, family: Family): Promise<void> => {
     try {
@@ -71,7 +85,7 @@ export async function takeSnapshot(processes: Processes, request: SnapshotReques
   return { inside, firewalls, failures };
 }
 
-function insideOf({ shown, sysctls }: Answer): Inside {
+function insideOf({ shown, sysctls }: Answer, extras: Extras | undefined): Inside {
   const [interfaces = [], routes = [], ...routesTo] = shown;
   return {
     interfaces: new Map(interfaces.map((entry) => [textOf(entry, 'ifname'), entry])),
@@ -79,6 +93,7 @@ function insideOf({ shown, sysctls }: Answer): Inside {
     ownRoutes: Map.groupBy(routes, (entry) => textOf(entry, 'dev')),
     routesTo: routesTo.flat(),
     sysctls,
+    extras,
   };
 }
 

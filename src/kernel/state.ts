@@ -1,5 +1,6 @@
 import type { Family } from '../schemas/address.ts';
 import type { ForeignMarks } from '../schemas/adoption.ts';
+import type { EndOptions } from '../schemas/end.ts';
 import type { Ref } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
 
@@ -53,6 +54,8 @@ export interface Device extends DeviceRef {
   /** None while `up` is false: the kernel has no route by an interface that is down. */
   routes: Route[];
   kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string };
+  /** Of an end of a link: what was asked for beyond the above. The rest is not netnsd's to say. */
+  options?: EndOptions;
   /** Only while the device is being adopted: then nothing but its marks is ever changed. */
   foreign?: ForeignMarks;
   /** Only where somebody has taken netnsd's mark away: what the device is known by until it bears that again. */
@@ -67,6 +70,8 @@ export interface Sysctl {
   value: string;
   /** What stood there before netnsd first wrote it, and stands there again when netnsd lets go of it. */
   before: string | null;
+  /** Of an interface that is netnsd's: which one, by `Device.key`, and the name by which `key` speaks of it. */
+  owner?: { device: string; name: string };
 }
 
 export interface Firewall {

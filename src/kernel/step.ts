@@ -15,6 +15,12 @@ interface OnDevice {
   device: DeviceRef;
 }
 
+/** What is to be changed of a port of a bridge; the rest stays. */
+interface PortFlags {
+  isolated?: boolean;
+  hairpin?: boolean;
+}
+
 interface StepFields {
   /** Makes a namespace (`pid` null) or binds the name to the one that a process is in. */
   'namespace.add': { namespace: string; pid: number | null };
@@ -41,6 +47,12 @@ interface StepFields {
   'device.move': OnDevice & { to: DeviceRef };
   /** Marks a device as netnsd's, or gives it the group back that it had; null is netnsd's. */
   'device.group': OnDevice & { group: string | null };
+  'device.queue': OnDevice & { txQueueLength: number };
+  'port.set': OnDevice & PortFlags;
+  /** Makes the shaper of a device, or changes it if it is there (`isNew` false); its burst goes by the MTU. */
+  'rate.set': OnDevice & { egressKbit: number; mtu: number; isNew: boolean };
+  'rate.delete': OnDevice;
+  'offload.set': OnDevice & { checksum: boolean };
   'port.attach': OnDevice & { master: string };
   'port.detach': OnDevice;
   'address.add': OnDevice & { address: string };
@@ -51,7 +63,8 @@ interface StepFields {
   'route.replace': OnDevice & { route: Route };
   /** The same for a route that is there; null is netnsd's own protocol. */
   'route.protocol': OnDevice & { route: Route; protocol: string | null };
-  'sysctl.set': { namespace: string; key: string; value: string };
+  /** `device` is the interface that it is of, if that is netnsd's. */
+  'sysctl.set': { namespace: string; key: string; value: string; device?: DeviceRef };
   /** Makes the chain, or empties it and writes its fixed rules anew. */
   'chain.set': { namespace: string; family: Family; chain: Chain };
   'chain.delete': { namespace: string; family: Family; chain: Chain };

@@ -4,8 +4,23 @@ import { UnsafeTokenError } from './render.ts';
 
 /** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */
 export function sysctlFile(key: string): string {
-  if (!/^net(\.[A-Za-z0-9_-]+)+$/.test(key)) throw new UnsafeTokenError(key);
-  return key.replaceAll('.', '/');
+  if (!/^net(\.[A-Za-z0-9_-][A-Za-z0-9_/-]*)+$/.test(key)) throw new UnsafeTokenError(key);
+  return exchangeSeparators(key);
+}
+
+/** The sysctl that stands in a file below /proc/sys. */
+export function sysctlInFile(file: string): string {
+  return exchangeSeparators(file);
+}
+
+/** sysctl(8): a dot in the name of an interface is written as a slash. */
+function exchangeSeparators(text: string): string {
+  return text.replaceAll(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
+}
+
+/** Of one interface, which need not be there. */
+export function isOfInterface(key: string): boolean {
+  return /^net\.ipv[46]\.(?:conf|neigh)\.(?!(?:all|default)\.)/.test(key);
 }
 
 /** Sysctls of the daemon's own namespace, whose /proc/sys/net is its own: no process is needed. */
@@ -18,6 +33,8 @@ async function readHostSysctl(key: string): Promise<string> {
   try {
     return (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
   } catch (error) {
+    // Like a shell in another namespace, which reads nothing from what is not there.
+    if (isOfInterface(key)) return '';
     // Without IPv6, say, there is no such file.
     const said = error instanceof Error ? error.message : String(error);
     throw new CommandFailed(`sysctl -n ${key}`, 1, said, { cause: 'refusal', refusal: 'kernel-unsupported' });
@@ -29,10 +46,9 @@ export async function writeHostSysctl(key: string, value: string): Promise<void>
   try {
     await writeFile(`/proc/sys/${sysctlFile(key)}`, value);
   } catch (error) {
-    throw new CommandFailed(
-      `sysctl -w ${key}=${value}`,
-      1,
-      error instanceof Error ? error.message : String(error),
-    );
+    const said = error instanceof Error ? error.message : String(error);
+    const command = `sysctl -w ${key}=${value}`;
+    if (!isOfInterface(key)) throw new CommandFailed(command, 1, said);
+    throw new CommandFailed(command, 1, said, { cause: 'refusal', refusal: 'unprocessable' });
   }
 }

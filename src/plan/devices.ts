@@ -4,6 +4,7 @@ import { familyOf, networkOf, type Family } from '../schemas/address.ts';
 import { refText } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute, routeKey } from '../schemas/route.ts';
+import { optionsAfterMove, portChanges, queueChanges, toolChanges } from './end.ts';
 import { isHost } from './intent.ts';
 import { markChanges } from './marks.ts';
 
@@ -11,11 +12,13 @@ export interface DeviceSteps {
   deletes: Step[];
   /** Additions and changes, resource by resource. */
   rest: Step[];
+  /** Those that stay where they are, by `Device.key`. */
+  kept: Set<string>;
 }
 
 /** What is in a `gone` namespace goes with it. */
 export function planDevices(have: KernelState, want: KernelState, gone: Set<string>): DeviceSteps {
-  const steps: DeviceSteps = { deletes: [], rest: [] };
+  const steps: DeviceSteps = { deletes: [], rest: [], kept: new Set() };
   const had = groupByResource(have);
   const wanted = groupByResource(want);
   for (const [owner, devices] of had) {
@@ -33,6 +36,7 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
       : addOf(devices, steps.rest);
     for (const device of devices) {
       const from = current.get(device.key);
+      if (stays && from?.namespace === device.namespace) steps.kept.add(device.key);
       if (from !== undefined) steps.rest.push(...changesOf(from, device));
     }
   }
@@ -126,7 +130,8 @@ const SMALLEST_MTU = 68;
 
 /** A device as it is when it was just made. */
 function bare(device: Device, mtu: number, master: string | null): Device {
-  return { ...device, mtu, master, up: false, addresses: [], routes: [] };
+  const { options: _options, ...rest } = device;
+  return { ...rest, mtu, master, up: false, addresses: [], routes: [] };
 }
 
 function place({ namespace, name }: Device): { namespace: string; name: string } {
@@ -146,6 +151,7 @@ function changesOf(have: Device, want: Device): Step[] {
     // Into another namespace: the kernel takes addresses, routes, bridge and `up` away.
     steps.push({ step: 'device.move', serves, device: place(at), to: place(want) });
     Object.assign(at, { ...place(want), master: null, up: false, addresses: [], routes: [] });
+    at.options = optionsAfterMove(at.options);
   }
   if (at.up && (!want.up || at.name !== want.name)) {
     // Older kernels rename only what is down; that takes the routes away, and IPv6 addresses too unless
@@ -170,12 +176,13 @@ function changesOf(have: Device, want: Device): Step[] {
   const device = place(at);
   if (at.mac !== want.mac) steps.push({ step: 'device.mac', serves, device, mac: want.mac });
   if (at.mtu !== want.mtu) steps.push({ step: 'device.mtu', serves, device, mtu: want.mtu });
-  steps.push(...optionChanges(at, want), ...masterChanges(at, want), ...addressChanges(at, want));
+  steps.push(...optionChanges(at, want), ...queueChanges(at, want));
+  steps.push(...masterChanges(at, want), ...portChanges(at, want), ...addressChanges(at, want));
   if (want.up && !at.up) steps.push({ step: 'device.up', serves, device });
   const there = new Set(at.routes.map(routeKey));
   const missing = want.routes.filter((route) => !there.has(routeKey(route)));
   for (const route of inOrderOfNeed(missing)) steps.push({ step: 'route.add', serves, device, route });
-  return steps;
+  return [...steps, ...toolChanges(at, want)];
 }
 
 function optionChanges(have: Device, want: Device): Step[] {

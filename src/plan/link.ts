@@ -9,6 +9,7 @@ import type {
   ObservedLink,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 
@@ -19,6 +20,8 @@ export function compileLink(state: KernelState, link: Placed<'link'>, context: I
   const peer = compileEnd(link, 'peer', intent.peer, assigned.peerMac, context);
   state.devices.set(own.key, own);
   state.devices.set(peer.key, peer);
+  compileSysctls(state, own, intent, context);
+  compileSysctls(state, peer, intent.peer, context);
 }
 
 function compileEnd(
@@ -40,6 +43,7 @@ function compileEnd(
     master: intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent.interface,
     addresses: intent.addresses,
     routes: intent.up ? intent.routes : [],
+    ...compileOptions(intent),
     kind: { type: 'veth', peer: endKey(serves, end === 'own' ? 'peer' : 'own') },
   };
 }
@@ -72,5 +76,6 @@ function differencesOfEnd(
   const differences = differencesOfInterface(at, intent, mac, observed);
   if (observed.index !== null && observed.bridge !== master)
     differences.push({ path: `${at}/bridge`, intended: master, observed: observed.bridge });
+  differences.push(...differencesOfOptions(at, intent, observed.options));
   return differences;
 }

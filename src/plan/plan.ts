@@ -7,7 +7,8 @@ import { planDevices } from './devices.ts';
 import { firewallIn, planFirewalls } from './firewall.ts';
 import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
-import { compileNamespace, planNamespaces, words, type NamespaceSteps } from './namespace.ts';
+import { compileNamespace, planNamespaces } from './namespace.ts';
+import { planSysctls } from './sysctl.ts';
 import { compileNat } from './nat.ts';
 
 /** What the kernel is to have for an intent. Pure. */
@@ -59,7 +60,7 @@ export function plan(have: KernelState, want: KernelState): Step[] {
   const namespaces = planNamespaces(have, want);
   const firewalls = planFirewalls(have, want, namespaces.gone, namespaces.fresh);
   const devices = planDevices(have, want, namespaces.gone);
-  const sysctls = planSysctls(have, want, namespaces);
+  const sysctls = planSysctls(have, want, namespaces, devices.kept);
   // What guards a network is there before it, and goes after it. Where no device goes, old rules are exchanged
   // for new ones at once.
   const guardsGoLater = devices.deletes.length > 0;
@@ -79,38 +80,6 @@ export function plan(have: KernelState, want: KernelState): Step[] {
   ];
 }
 
-interface SysctlSteps {
-  restores: Step[];
-  sets: Step[];
-  /** Those of one interface, which must be there first. */
-  setsOfInterfaces: Step[];
-}
-
-function planSysctls(have: KernelState, want: KernelState, { gone, bound }: NamespaceSteps): SysctlSteps {
-  const steps: SysctlSteps = { restores: [], sets: [], setsOfInterfaces: [] };
-  for (const [id, { serves, namespace, key, value, before }] of have.sysctls)
-    if (
-      (!want.sysctls.has(id) || bound.has(namespace)) &&
-      !gone.has(namespace) &&
-      before !== null &&
-      before !== value
-    )
-      steps.restores.push({ step: 'sysctl.set', serves, namespace, key, value: before });
-  for (const [id, { serves, namespace, key, value }] of want.sysctls) {
-    const had = have.sysctls.get(id);
-    if (!bound.has(namespace) && had !== undefined && words(had.value) === words(value)) continue;
-    const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
-    list.push({ step: 'sysctl.set', serves, namespace, key, value });
-  }
-  return steps;
-}
-
-/** `net.ipv4.conf.eth0.rp_filter` is there while eth0 is; `…conf.all.…` and `…conf.default.…` always are. */
-function isOfInterface(key: string): boolean {
-  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
-  return name !== undefined && !['all', 'default', 'lo'].includes(name);
-}
-
 /**
  * The devices that a plan changes and does not make: whoever carries it out makes sure first that each still
  * is ours.
@@ -121,7 +90,7 @@ export function devicesExpected(have: KernelState, steps: readonly Step[]): Devi
 }
 
 function devicesOf(step: Step): DeviceRef[] {
-  if (!('device' in step)) return [];
+  if (!('device' in step) || step.device === undefined) return [];
   const master =
     'master' in step && step.master !== null ? [{ namespace: step.device.namespace, name: step.master }] : [];
   return [step.device, ...master];

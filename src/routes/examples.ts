@@ -1,3 +1,5 @@
+import { shownOptions } from '../schemas/end.ts';
+
 /** What the API really answers, for OpenAPI and Swagger UI; a test holds each against its schema. */
 
 const times = {
@@ -27,6 +29,8 @@ const noStatistics = {
   txErrors: 0,
   txDropped: 0,
 };
+
+const noOptions = shownOptions({});
 
 export const namespaceExamples = {
   create: { name: 'blue', sysctls: { 'net.ipv4.ip_forward': '1' }, labels: { app: 'web' } },
@@ -84,6 +88,7 @@ export const linkExamples = {
     mtu: 1500,
     mac: null,
     up: true,
+    ...noOptions,
     peer: {
       interface: 'veth10',
       namespace: 'blue',
@@ -93,6 +98,7 @@ export const linkExamples = {
       mtu: 1500,
       mac: null,
       up: true,
+      ...noOptions,
     },
     labels: {},
     ...times,

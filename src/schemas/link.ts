@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { endOptionAnswerFields, endOptionFields, type EndOptions, type ObservedOptions } from './end.ts';
 import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
 import {
   Route,
@@ -21,6 +22,7 @@ const endFields = {
     ),
   ),
   ...interfaceFields,
+  ...endOptionFields,
 };
 
 const LinkPeer = strictObject({ interface: InterfaceName, ...endFields }, { $id: 'LinkPeerSpec' });
@@ -45,7 +47,7 @@ export const endNames = ['own', 'peer'] as const;
 export type EndName = (typeof endNames)[number];
 
 /** The intent of one end, with defaults filled in. */
-export interface EndIntent extends InterfaceIntent {
+export interface EndIntent extends InterfaceIntent, EndOptions {
   interface: string;
   namespace: string;
   bridge: string | null;
@@ -82,6 +84,7 @@ const endAnswerFields = {
   mtu: Type.Integer(),
   mac: nullable(Type.String()),
   up: Type.Boolean(),
+  ...endOptionAnswerFields,
 };
 const LinkPeerAnswer = strictObject(endAnswerFields, { $id: 'LinkPeer' });
 
@@ -104,6 +107,8 @@ export const linkSchemas = [LinkPeer, LinkPeerAnswer, LinkPeerStatus];
 export interface ObservedEnd extends ObservedInterface {
   bridge: string | null;
   routes: Route[];
+  /** Null if the end is not there; left out in what was noted before there were any. */
+  options?: ObservedOptions | null;
 }
 
 /** What the kernel has of a link. */

@@ -4,16 +4,15 @@ import { Interface } from './interface.ts';
 import { nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
-const Sysctls = Type.Record(
-  Type.String({ pattern: '^net(?:\\.[A-Za-z0-9_-]{1,63}){2,7}$' }),
-  Type.String({ pattern: '^[\\t -~]{1,255}$' }),
-  {
-    additionalProperties: false,
-    maxProperties: 64,
-    default: {},
-    description: 'keys under `net.`, dots between the parts, as sysctl(8) names them; values as text',
-  },
-);
+/** What is written to a sysctl. */
+export const SysctlValue = Type.String({ pattern: '^[\\t -~]{1,255}$' });
+
+const Sysctls = Type.Record(Type.String({ pattern: '^net(?:\\.[A-Za-z0-9_-]{1,63}){2,7}$' }), SysctlValue, {
+  additionalProperties: false,
+  maxProperties: 64,
+  default: {},
+  description: 'keys under `net.`, dots between the parts, as sysctl(8) names them; values as text',
+});
 
 const fields = {
   pid: Type.Optional(

@@ -18,7 +18,7 @@ interface InterfaceSpec {
 const DEFAULT_MTU = 1500;
 
 /** RFC 8200: a link that carries IPv6 has an MTU of 1280 or more; below it the kernel turns IPv6 off. */
-const SMALLEST_IPV6_MTU = 1280;
+export const SMALLEST_IPV6_MTU = 1280;
 
 /** Fills the defaults of an interface's fields in; `at` is where they are in the body. */
 export function completeInterface(at: string, spec: InterfaceSpec): InterfaceIntent {

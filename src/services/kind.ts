@@ -59,6 +59,8 @@ export interface KindService<K extends Kind> {
   find?: (intent: IntentOf<K>, processes: Processes) => Promise<Found<K> | null>;
   /** Where that differs from what was asked. */
   differences: (stored: Stored<K>, observed: ObservedOf<K>, draft: Draft) => Difference[];
+  /** The intent as a client sees it, where that is more than what is recorded. */
+  shown?: (intent: IntentOf<K>) => object;
   /** The kind's own part of the public status. */
   status: (intent: IntentOf<K>, observed: ObservedOf<K>) => object;
 }

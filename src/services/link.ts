@@ -7,13 +7,30 @@ import {
   type FoundDevice,
 } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
-import { parseLink, readsOfLink } from '../kernel/link.ts';
+import {
+  asWritten,
+  optionsOfEnd,
+  parseLink,
+  readExtrasOfLink,
+  readsOfLink,
+  type ExtrasByNamespace,
+} from '../kernel/link.ts';
+import type { Answer } from '../kernel/sessions.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
+import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
-import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
+import type {
+  EndIntent,
+  LinkIntent,
+  LinkPeerSpec,
+  LinkSpec,
+  ObservedEnd,
+  ObservedLink,
+} from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
+import { checkSysctlsOfEnd, completeOptions } from './end.ts';
 import {
   checkClaims,
   checkReference,
@@ -53,9 +70,10 @@ export const linkKind: KindService<'link'> = {
     peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
   }),
   ties: (intent) => tiesOfLink(intent),
-  reads: readsOfLink,
+  // What was written is not read again.
+  reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
   result: ({ intent, assigned: { mac, peerMac } }, answers) => {
-    const observed = parseLink(intent, answers);
+    const observed = asWritten(intent, parseLink(intent, answers));
     const { index, peer } = observed;
     const indexes = {
       ...(index === null ? {} : { index }),
@@ -67,25 +85,42 @@ export const linkKind: KindService<'link'> = {
     parseLink(
       intent,
       readsOfLink(intent).map((read) => answerFrom(snapshot, read)),
+      new Map([...snapshot.inside].map(([namespace, { extras }]) => [namespace, extras])),
     ),
-  look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
+  look: lookAtLink,
   find: findLink,
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: interfaceOfBridge(intent.peer.bridge, draft),
     }),
+  shown: (intent) => ({
+    ...intent,
+    ...shownOptions(intent),
+    peer: { ...intent.peer, ...shownOptions(intent.peer) },
+  }),
   status: (_intent, observed) => ({ ...statusOfEnd(observed), peer: statusOfEnd(observed.peer) }),
 };
 
 function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
   const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
-  return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up };
+  const options = completeOptions(at, spec, { bridge, mtu });
+  return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up, ...options };
 }
 
-function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draft: Draft): void {
+async function lookAtLink(intent: LinkIntent, processes: Processes): Promise<ObservedLink> {
+  const answers = await lookAt(processes, readsOfLink(intent));
+  const observed = parseLink(intent, answers);
+  // What is not there has nothing to be asked about, and its namespace need not be there either.
+  if (observed.index === null || observed.peer.index === null) return observed;
+  return parseLink(intent, answers, await readExtrasOfLink(processes, intent));
+}
+
+function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
+  const { namespace, bridge } = end;
   checkReference(`${at}/namespace`, 'namespace', namespace, draft);
+  checkSysctlsOfEnd(at, end, draft);
   if (bridge === null) return;
   checkReference(`${at}/bridge`, 'bridge', bridge, draft);
   const found = draft.get('bridge', bridge)?.intent.namespace;
@@ -128,14 +163,22 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
   const ends = [intent, intent.peer];
   const answers = await lookAt(
     processes,
-    ends.map((end) => readOfFound(end.namespace, end.interface, routesOf(end))),
+    ends.map((end) => ({
+      ...readOfFound(end.namespace, end.interface, routesOf(end)),
+      sysctls: sysctlsOfEnd(end),
+    })),
   );
   const own = parseFound(intent.interface, routesOf(intent), answers[0]);
   const peer = parseFound(intent.peer.interface, routesOf(intent.peer), answers[1]);
   if (own === null && peer === null) return null;
+  const extras =
+    own === null || peer === null ? new Map<never, never>() : await readExtrasOfLink(processes, intent);
   const link: Ref = { kind: 'link', name: intent.name };
   return {
-    observed: { ...observedEnd(own), peer: observedEnd(peer) },
+    observed: {
+      ...observedEnd(intent, own, answers[0] ?? null, extras),
+      peer: observedEnd(intent.peer, peer, answers[1] ?? null, extras),
+    },
     assigned: {
       mac: intent.mac ?? own?.entry.mac ?? '',
       peerMac: intent.peer.mac ?? peer?.entry.mac ?? '',
@@ -149,9 +192,19 @@ async function findLink(intent: LinkIntent, processes: Processes): Promise<Found
   };
 }
 
-function observedEnd(found: FoundDevice | null): ObservedEnd {
+function observedEnd(
+  end: EndIntent,
+  found: FoundDevice | null,
+  answer: Answer | null,
+  extras: ExtrasByNamespace,
+): ObservedEnd {
   const entry = found?.entry;
-  return { ...observedInterface(entry), bridge: entry?.bridge ?? null, routes: found?.routes ?? [] };
+  return {
+    ...observedInterface(entry),
+    bridge: entry?.bridge ?? null,
+    routes: found?.routes ?? [],
+    options: optionsOfEnd(end, entry, answer, extras),
+  };
 }
 
 /** Why the two are not the ends of one veth pair. */

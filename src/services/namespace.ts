@@ -15,6 +15,7 @@ import { HOST } from '../schemas/common.ts';
 import { forwardingKey } from '../schemas/nat.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
+import { checkSysctlsOfNamespace } from './end.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { firewallTie } from './nat.ts';
@@ -28,6 +29,7 @@ export const namespaceKind: KindService<'namespace'> = {
     const inode = intent.pid === null ? null : adoptedInode(intent, intent.pid, before, draft);
     if (before !== null) checkStaysSame(before, intent, inode, draft);
     checkForwarding(intent, draft);
+    checkSysctlsOfNamespace(intent, draft);
   },
 
   assign: ({ pid }, before) => {

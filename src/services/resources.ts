@@ -249,7 +249,7 @@ export class ResourceService {
     const differences = this.#differencesOf(stored);
     const own = observed === null ? {} : kindOf(kind).status(intent, observed);
     const status = { ...stateOf(failure, differences), ...own };
-    return { ...intent, revision, createdAt, updatedAt, status };
+    return { ...(kindOf(kind).shown?.(intent) ?? intent), revision, createdAt, updatedAt, status };
   }
 }
 

@@ -8,8 +8,9 @@ import { HOST } from '../schemas/common.ts';
  * the wanted state too, so that undoing gives it back.
  */
 export async function noteHostSysctls(want: KernelState): Promise<SysctlBefore[]> {
-  const keys = [...want.sysctls.values()].flatMap(({ namespace, key, before }) =>
-    namespace === HOST && before === null ? [key] : [],
+  const keys = [...want.sysctls.values()].flatMap(({ namespace, key, before, owner }) =>
+    // What an interface has is read when that is there.
+    namespace === HOST && before === null && owner === undefined ? [key] : [],
   );
   return keys.length === 0 ? [] : noteReadings(want, new Map([[HOST, await readHostSysctls(keys)]]));
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
 import type { AnyPlaced } from '../../src/schemas/resource.ts';
+import { sysctlOfInterface, type EndOptions } from '../../src/schemas/end.ts';
 import type { EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
 import { linkKind } from '../../src/services/link.ts';
@@ -32,6 +33,7 @@ interface Draw {
       mac: number;
       up: boolean;
       bridged: boolean;
+      options: DrawnOptions;
     }[];
   }[];
   nats: {
@@ -44,6 +46,24 @@ interface Draw {
   }[];
 }
 
+/** Nothing most of the time, as most links are. */
+type DrawnOptions = EndOptions;
+
+const drawnOptions: fc.Arbitrary<DrawnOptions> = fc.record(
+  {
+    txQueueLength: fc.constantFrom(1, 500, 1000),
+    isolatedPort: fc.constant<true>(true),
+    hairpin: fc.constant<true>(true),
+    rate: fc.record({ egressKbit: fc.constantFrom(1000, 2000) }),
+    offload: fc.record({ checksum: fc.boolean() }),
+    sysctls: fc.constantFrom<Record<string, string>>(
+      { 'ipv4.conf.rp_filter': '1' },
+      { 'ipv4.conf.rp_filter': '2', 'ipv6.neigh.gc_stale_time': '70' },
+    ),
+  },
+  { requiredKeys: [] },
+);
+
 const end = fc.record({
   namespace: fc.constantFrom(...NAMESPACES),
   suffix: fc.constantFrom('', 'x'),
@@ -53,6 +73,7 @@ const end = fc.record({
   mac: fc.constantFrom(0, 1),
   up: fc.boolean(),
   bridged: fc.boolean(),
+  options: drawnOptions,
 });
 
 const draws: fc.Arbitrary<Draw> = fc.record({
@@ -100,12 +121,21 @@ export const nothing: Intent = { resources: new Map(), otherFirewalls: new Set()
 
 /** What stands in each sysctl that is ever written, before it is. */
 export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
-  NAMESPACES.flatMap((namespace) =>
-    ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', 'net.ipv4.ping_group_range'].map(
+  NAMESPACES.flatMap((namespace) => [
+    ...ofInterfaces(namespace),
+    ...['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', 'net.ipv4.ping_group_range'].map(
       (key) => [`${namespace} ${key}`, key.endsWith('range') ? '1\t0' : '0'] as const,
     ),
-  ),
+  ]),
 );
+
+function ofInterfaces(namespace: string): [string, string][] {
+  const names = ['o', 'p'].flatMap((side) => [0, 1, 2, 3].flatMap((n) => [`${side}${n}`, `${side}${n}x`]));
+  return names.flatMap((name) => [
+    [`${namespace} ${sysctlOfInterface(name, 'ipv4.conf.rp_filter')}`, '0'],
+    [`${namespace} ${sysctlOfInterface(name, 'ipv6.neigh.gc_stale_time')}`, '60'],
+  ]);
+}
 
 function build(draw: Draw): Intent {
   const resources = new Map<string, AnyPlaced>();
@@ -136,7 +166,8 @@ function build(draw: Draw): Intent {
     const [own, peer] = ends.map((drawn, side) => endOf(name, side, drawn, resources));
     if (own === undefined || peer === undefined || !isThere(own.namespace) || !isThere(peer.namespace))
       continue;
-    if (own.bridge !== null && own.bridge === peer.bridge) peer.bridge = null;
+    if (own.bridge !== null && own.bridge === peer.bridge)
+      Object.assign(peer, { bridge: null, isolatedPort: false, hairpin: false });
     const intent = linkKind.complete({ name: `l${name}`, type: 'veth', ...own, peer });
     add({
       kind: 'link',
@@ -186,7 +217,7 @@ function endOf(
   drawn: Draw['links'][number]['ends'][number],
   resources: ReadonlyMap<string, AnyPlaced>,
 ): EndIntent {
-  const { namespace, suffix, addresses, routes, mtu, mac, up, bridged } = drawn;
+  const { namespace, suffix, addresses, routes, mtu, mac, up, bridged, options } = drawn;
   const net = 10 * (side + 1) + link;
   const bridge = bridged
     ? ([...resources.values()].find((each) => each.kind === 'bridge' && each.intent.namespace === namespace)
@@ -203,7 +234,13 @@ function endOf(
     mtu,
     mac: `0${side === 0 ? '2' : '6'}:00:00:00:${link}0:0${mac}`,
     up,
+    ...(bridge === null ? offBridge(options) : options),
   };
+}
+
+/** What an end without a bridge may have. */
+function offBridge({ isolatedPort: _isolated, hairpin: _hairpin, ...rest }: DrawnOptions): DrawnOptions {
+  return rest;
 }
 
 /** Several networks an end, two families, and two addresses in one network. */

@@ -125,9 +125,11 @@ function device(link: Json): [string, unknown] {
   const addresses = ((link['addr_info'] ?? []) as readonly Json[]).filter(isStableAddress).map(addressLine);
   const bridge = kind === 'bridge' ? bridgeSettings(linkinfo?.['info_data'] as Json) : undefined;
   const up = flags.includes('UP');
+  const port = linkinfo?.['info_slave_data'] as Json | undefined;
+  const options = [link['txqlen'], link['qdisc'] === 'tbf', port?.['isolated'], port?.['hairpin']];
   return [
     String(link['ifname']),
-    { kind, mac: address, mtu, up, master, group, ifalias, generation, text, bridge, addresses },
+    { kind, mac: address, mtu, up, master, group, ifalias, generation, text, bridge, addresses, options },
   ];
 }
 

@@ -6,12 +6,15 @@ import {
   type DeviceRef,
   type Firewall,
   type KernelState,
+  type Sysctl,
 } from '../../src/kernel/state.ts';
 import type { Step } from '../../src/kernel/step.ts';
 import type { ForeignMarks } from '../../src/schemas/adoption.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
 import type { Route } from '../../src/schemas/interface.ts';
 import { refText } from '../../src/schemas/common.ts';
+import { optionsAfterMove } from '../../src/plan/end.ts';
+import { DEFAULT_TX_QUEUE_LENGTH, shownOptions, type EndOptions } from '../../src/schemas/end.ts';
 import { familyOfRoute, routeKey } from '../../src/schemas/route.ts';
 
 /**
@@ -71,16 +74,20 @@ export class KernelModel {
       }
       case 'device.delete': {
         const device = this.#find(step.device);
-        state.devices.delete(device.key);
-        if (device.kind.type === 'veth') state.devices.delete(device.kind.peer);
+        this.#deleteDevice(device);
         for (const port of state.devices.values())
-          if (port.namespace === device.namespace && port.master === device.name) port.master = null;
+          if (port.namespace === device.namespace && port.master === device.name) {
+            port.options = withoutFlags(port);
+            port.master = null;
+          }
         return;
       }
       case 'device.move': {
         const device = this.#find(step.device);
         this.#needFree(step.to);
+        this.#forgetSysctls(device.key);
         Object.assign(device, { ...step.to, master: null, up: false, addresses: [], routes: [] });
+        device.options = optionsAfterMove(withoutFlags(device));
         return;
       }
       case 'device.rename': {
@@ -89,6 +96,12 @@ export class KernelModel {
         this.#needFree({ namespace: device.namespace, name: step.name });
         for (const port of state.devices.values())
           if (port.namespace === device.namespace && port.master === device.name) port.master = step.name;
+        const sysctls = this.#forgetSysctls(device.key);
+        for (const { namespace, key, value } of sysctls)
+          this.#setSysctl(namespace, key.replace(`.${device.name}.`, `.${step.name}.`), value, {
+            device: device.key,
+            name: step.name,
+          });
         device.name = step.name;
         return;
       }
@@ -99,7 +112,14 @@ export class KernelModel {
         this.#changeFirewall(step);
         return;
       case 'sysctl.set':
-        this.#setSysctl(step.namespace, step.key, step.value);
+        this.#setSysctl(
+          step.namespace,
+          step.key,
+          step.value,
+          step.device === undefined
+            ? undefined
+            : { device: this.#find(step.device).key, name: step.device.name },
+        );
         return;
       default:
         this.#changeDevice(this.#find(step.device), step);
@@ -124,6 +144,32 @@ export class KernelModel {
       case 'device.mac':
         device.mac = step.mac;
         return;
+      case 'device.queue':
+        device.options = { ...device.options, txQueueLength: step.txQueueLength };
+        return;
+      case 'rate.set':
+        if (step.isNew !== (device.options?.rate === undefined))
+          throw new Error('a rate is, or is not, there');
+        device.options = { ...device.options, rate: { egressKbit: step.egressKbit } };
+        return;
+      case 'rate.delete':
+        if (device.options?.rate === undefined) throw new Error('no rate is there');
+        device.options = optionsAfterMove(device.options);
+        return;
+      case 'offload.set':
+        device.options = { ...device.options, offload: { checksum: step.checksum } };
+        return;
+      case 'port.set':
+        if (device.master === null) throw new Error(`${device.name} is no port`);
+        device.options = {
+          ...withoutFlags(device, {
+            isolatedPort: step.isolated !== undefined,
+            hairpin: step.hairpin !== undefined,
+          }),
+          ...(step.isolated === true ? { isolatedPort: true } : {}),
+          ...(step.hairpin === true ? { hairpin: true } : {}),
+        };
+        return;
       case 'bridge.set':
         device.kind = { type: 'bridge', stp: step.stp, ageingSeconds: step.ageingSeconds };
         return;
@@ -135,9 +181,11 @@ export class KernelModel {
         return;
       case 'port.attach':
         this.#find({ namespace: device.namespace, name: step.master });
+        if (device.master !== step.master) device.options = withoutFlags(device);
         device.master = step.master;
         return;
       case 'port.detach':
+        device.options = withoutFlags(device);
         device.master = null;
         return;
       case 'address.add':
@@ -212,7 +260,7 @@ export class KernelModel {
     if (found.chains.size === 0 && found.rules.size === 0) this.state.firewalls.delete(key);
   }
 
-  #setSysctl(namespace: string, key: string, value: string): void {
+  #setSysctl(namespace: string, key: string, value: string, owner?: Sysctl['owner']): void {
     this.#needNamespace(namespace);
     const id = `${namespace} ${key}`;
     if (this.#defaults.get(id) === value) this.state.sysctls.delete(id);
@@ -223,16 +271,28 @@ export class KernelModel {
         key,
         value,
         before: null,
+        ...(owner === undefined ? {} : { owner }),
       });
+  }
+
+  /** The values of its sysctls go with a device, or come back by another name. */
+  #forgetSysctls(device: string): Sysctl[] {
+    const own = [...this.state.sysctls].filter(([, { owner }]) => owner?.device === device);
+    for (const [id] of own) this.state.sysctls.delete(id);
+    return own.map(([, sysctl]) => sysctl);
+  }
+
+  #deleteDevice({ key, kind }: Device): void {
+    for (const each of kind.type === 'veth' ? [key, kind.peer] : [key]) {
+      this.state.devices.delete(each);
+      this.#forgetSysctls(each);
+    }
   }
 
   #deleteNamespace(name: string): void {
     if (!this.state.namespaces.delete(name)) throw new Error(`no namespace ${name}`);
-    for (const [key, device] of this.state.devices)
-      if (device.namespace === name) {
-        this.state.devices.delete(key);
-        if (device.kind.type === 'veth') this.state.devices.delete(device.kind.peer);
-      }
+    for (const device of this.state.devices.values())
+      if (device.namespace === name) this.#deleteDevice(device);
     for (const [key, { namespace }] of this.state.firewalls)
       if (namespace === name) this.state.firewalls.delete(key);
     for (const [key, { namespace }] of this.state.sysctls)
@@ -296,6 +356,19 @@ export class KernelModel {
   }
 }
 
+/** What a device has when it is no port any more, or what is left when some flags are about to be set. */
+function withoutFlags(
+  { options = {} }: Device,
+  which: { isolatedPort: boolean; hairpin: boolean } = { isolatedPort: true, hairpin: true },
+): EndOptions {
+  const { isolatedPort, hairpin, ...rest } = options;
+  return {
+    ...rest,
+    ...(isolatedPort === true && !which.isolatedPort ? { isolatedPort } : {}),
+    ...(hairpin === true && !which.hairpin ? { hairpin } : {}),
+  };
+}
+
 function setMarks(device: Device, marks: Partial<ForeignMarks>): void {
   const foreign: ForeignMarks = { index: 0, group: null, routes: [], ...device.foreign, ...marks };
   if (foreign.group === null && foreign.routes.length === 0) delete device.foreign;
@@ -308,6 +381,8 @@ function setProtocol(device: Device, route: Route, protocol: string | null): voi
   setMarks(device, { routes: protocol === null ? others : [...others, { route, protocol }] });
 }
 
+const defaultOptions: EndOptions = { txQueueLength: DEFAULT_TX_QUEUE_LENGTH, offload: { checksum: true } };
+
 /** What counts when two states are compared: not whom a thing serves, nor the order of sets. */
 export function essence(state: KernelState): unknown {
   return {
@@ -317,6 +392,7 @@ export function essence(state: KernelState): unknown {
     devices: [...state.devices.values()]
       .map(({ serves: _serves, ...device }) => ({
         ...device,
+        options: shownOptions({ ...defaultOptions, ...device.options }),
         addresses: device.addresses.toSorted(),
         routes: device.routes.map(routeKey).toSorted(),
       }))

@@ -1,0 +1,124 @@
+import type { Device, KernelState } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import type { Difference } from '../schemas/common.ts';
+import {
+  DEFAULT_TX_QUEUE_LENGTH,
+  sysctlOfInterface,
+  type EndOptions,
+  type ObservedOptions,
+} from '../schemas/end.ts';
+import type { EndIntent } from '../schemas/link.ts';
+import type { Intent } from './intent.ts';
+import { words } from './namespace.ts';
+
+/** The options of an end, as its device is to have them; a field of its own only if there are any. */
+export function compileOptions(intent: EndOptions): { options?: EndOptions } {
+  const { txQueueLength, isolatedPort, hairpin, rate, offload } = intent;
+  const options: EndOptions = {
+    ...(txQueueLength === undefined ? {} : { txQueueLength }),
+    ...(isolatedPort === undefined ? {} : { isolatedPort }),
+    ...(hairpin === undefined ? {} : { hairpin }),
+    ...(rate === undefined ? {} : { rate }),
+    ...(offload === undefined ? {} : { offload }),
+  };
+  return Object.keys(options).length === 0 ? {} : { options };
+}
+
+/** Adds the sysctls of an end, which is that device, to the state. */
+export function compileSysctls(
+  state: KernelState,
+  { key: device, serves, namespace, name }: Device,
+  { sysctls = {} }: EndIntent,
+  { sysctlsBefore }: Intent,
+): void {
+  for (const [field, value] of Object.entries(sysctls)) {
+    const key = sysctlOfInterface(name, field);
+    const id = `${namespace} ${key}`;
+    const before = sysctlsBefore.get(id) ?? null;
+    state.sysctls.set(id, { serves, namespace, key, value, before, owner: { device, name } });
+  }
+}
+
+/** The steps that change the options of a device that bears its new name already; it becomes a port after. */
+export function queueChanges(have: Device, want: Device): Step[] {
+  const txQueueLength = want.options?.txQueueLength ?? DEFAULT_TX_QUEUE_LENGTH;
+  if ((have.options?.txQueueLength ?? DEFAULT_TX_QUEUE_LENGTH) === txQueueLength) return [];
+  const { serves, namespace, name } = want;
+  return [{ step: 'device.queue', serves, device: { namespace, name }, txQueueLength }];
+}
+
+/** The same for what it is as a port of its bridge. */
+export function portChanges(have: Device, want: Device): Step[] {
+  if (want.master === null) return [];
+  // With its bridge a port loses its flags; but a bridge that was renamed is the same.
+  const mayStay = have.master === want.master;
+  const changed = (field: 'isolatedPort' | 'hairpin'): boolean | undefined => {
+    const [had, wanted] = [have.options?.[field] === true, want.options?.[field] === true];
+    return (mayStay ? had !== wanted : had || wanted) ? wanted : undefined;
+  };
+  const [isolated, hairpin] = [changed('isolatedPort'), changed('hairpin')];
+  if (isolated === undefined && hairpin === undefined) return [];
+  const { serves, namespace, name } = want;
+  const flags = {
+    ...(isolated === undefined ? {} : { isolated }),
+    ...(hairpin === undefined ? {} : { hairpin }),
+  };
+  return [{ step: 'port.set', serves, device: { namespace, name }, ...flags }];
+}
+
+/** The same for what has processes of its own: at what rate it sends, and what it leaves to others to work out. */
+export function toolChanges(have: Device, want: Device): Step[] {
+  return [...rateChanges(have, want), ...offloadChanges(have, want)];
+}
+
+function rateChanges(have: Device, want: Device): Step[] {
+  const { serves, namespace, name, mtu } = want;
+  const device = { namespace, name };
+  const [had, wanted] = [have.options?.rate, want.options?.rate];
+  if (wanted === undefined) return had === undefined ? [] : [{ step: 'rate.delete', serves, device }];
+  const { egressKbit } = wanted;
+  if (had?.egressKbit === egressKbit && have.mtu === mtu) return [];
+  return [{ step: 'rate.set', serves, device, egressKbit, mtu, isNew: had === undefined }];
+}
+
+function offloadChanges(have: Device, want: Device): Step[] {
+  const checksum = want.options?.offload?.checksum ?? true;
+  if ((have.options?.offload?.checksum ?? true) === checksum) return [];
+  const { serves, namespace, name } = want;
+  return [{ step: 'offload.set', serves, device: { namespace, name }, checksum }];
+}
+
+/** What a device has still when it has moved to another namespace: the kernel takes its queueing discipline away. */
+export function optionsAfterMove({ rate: _rate, ...rest }: EndOptions = {}): EndOptions {
+  return rest;
+}
+
+/** Where the kernel differs from the options that were asked for; `at` is where the fields of the end are. */
+export function differencesOfOptions(
+  at: string,
+  intent: EndOptions,
+  observed: ObservedOptions | null | undefined,
+): Difference[] {
+  // What is not there at all is told already.
+  if (observed === null || observed === undefined) return [];
+  const differences: Difference[] = [];
+  const compare = (field: string, intended: unknown, found: unknown): void => {
+    if (intended !== undefined && intended !== found)
+      differences.push({ path: `${at}/${field}`, intended, observed: found });
+  };
+  compare('txQueueLength', intent.txQueueLength, observed.txQueueLength);
+  compare('isolatedPort', intent.isolatedPort, observed.isolatedPort);
+  compare('hairpin', intent.hairpin, observed.hairpin);
+  compare('rate/egressKbit', intent.rate?.egressKbit, observed.egressKbit);
+  compare('offload/checksum', intent.offload?.checksum, observed.checksum);
+  for (const [key, value] of Object.entries(intent.sysctls ?? {})) {
+    const found = observed.sysctls[key] ?? '';
+    if (words(found) !== words(value))
+      differences.push({
+        path: `${at}/sysctls/${key}`,
+        intended: value,
+        observed: found === '' ? null : found,
+      });
+  }
+  return differences;
+}

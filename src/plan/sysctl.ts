@@ -1,0 +1,77 @@
+import type { KernelState, Sysctl } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
+import { words, type NamespaceSteps } from './namespace.ts';
+
+export interface SysctlSteps {
+  restores: Step[];
+  sets: Step[];
+  /** Those of one interface, which must be there first. */
+  setsOfInterfaces: Step[];
+}
+
+/**
+ * `kept` are the devices, by `Device.key`, that stay where they are: with any other the values of its sysctls go, and
+ * nothing is to be put back.
+ */
+export function planSysctls(
+  have: KernelState,
+  want: KernelState,
+  namespaces: NamespaceSteps,
+  kept: ReadonlySet<string>,
+): SysctlSteps {
+  const steps: SysctlSteps = {
+    restores: restoresOf(have, want, namespaces, kept),
+    sets: [],
+    setsOfInterfaces: [],
+  };
+  for (const [id, sysctl] of want.sysctls) {
+    const { namespace, key, value, owner } = sysctl;
+    if (owner !== undefined && isForeign(owner.device, have, want)) continue;
+    const had = have.sysctls.get(id);
+    const isSame = had !== undefined && words(had.value) === words(value);
+    if (isSame && !namespaces.bound.has(namespace) && isThere(sysctl, have, kept)) continue;
+    const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
+    list.push(stepOf(sysctl, value));
+  }
+  return steps;
+}
+
+/** What stood there before stands there again, as far as what it is of stays. */
+function restoresOf(
+  have: KernelState,
+  want: KernelState,
+  { gone, bound }: NamespaceSteps,
+  kept: ReadonlySet<string>,
+): Step[] {
+  const restores: Step[] = [];
+  for (const [id, sysctl] of have.sysctls) {
+    const { namespace, value, before } = sysctl;
+    const isLetGo = (!want.sysctls.has(id) || bound.has(namespace)) && !gone.has(namespace);
+    if (isLetGo && before !== null && before !== value && isThere(sysctl, have, kept))
+      restores.push(stepOf(sysctl, before));
+  }
+  return restores;
+}
+
+function stepOf({ serves, namespace, key, owner }: Sysctl, value: string): Step {
+  const device = owner === undefined ? {} : { device: { namespace, name: owner.name } };
+  return { step: 'sysctl.set', serves, namespace, key, value, ...device };
+}
+
+/** Whether what it is of, if that is an interface of netnsd, is there by that name and stays. */
+function isThere({ owner }: Sysctl, have: KernelState, kept: ReadonlySet<string>): boolean {
+  if (owner === undefined) return true;
+  const device = have.devices.get(owner.device);
+  return kept.has(owner.device) && device?.name === owner.name && device.foreign === undefined;
+}
+
+/** What is being adopted is as it is to be, or is left as it is. */
+function isForeign(device: string, have: KernelState, want: KernelState): boolean {
+  return [have, want].some(({ devices }) => devices.get(device)?.foreign !== undefined);
+}
+
+/** `net.ipv4.conf.eth0.rp_filter` is there while eth0 is; `…conf.all.…` and `…conf.default.…` always are. */
+function isOfInterface(key: string): boolean {
+  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
+  return name !== undefined && !['all', 'default', 'lo'].includes(name);
+}
