@@ -15,6 +15,8 @@ export interface KernelInterface extends Interface {
   bridgeId: string | null;
   stp: boolean;
   ageingSeconds: number | null;
+  /** What its kind has of its own (`info_data`). */
+  options: Record<string, unknown>;
 }
 
 /** What there is of an interface that is not there. */
@@ -81,6 +83,7 @@ function parseInterface(object: Json): KernelInterface {
     bridgeId: bridgeIdText(text(bridge['bridge_id'])),
     stp: number(bridge['stp_state']) !== 0,
     ageingSeconds: typeof ageing === 'number' ? ageing / 100 : null,
+    options: asObject(linkInfo['info_data']) ?? {},
   };
 }
 

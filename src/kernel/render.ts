@@ -3,7 +3,7 @@ import { familyOf, type Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute } from '../schemas/route.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
-import type { DeviceRef, Table } from './state.ts';
+import type { DeviceRef, Table, VxlanOptions } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
 
 /** A step as its tool takes it. */
@@ -96,6 +96,53 @@ const renderers: Renderers = {
       peer.mac,
       ...(peer.namespace === device.namespace ? [] : ['netns', namespacePath(peer.namespace)]),
     ]),
+  'macvlan.add': ({ device, mac, mode, parent }) =>
+    ip(parent.namespace, [
+      'link',
+      'add',
+      'link',
+      parent.name,
+      'name',
+      device.name,
+      'group',
+      DEVICE_GROUP,
+      // In passthru mode it has that of its parent, whatever is given here.
+      ...(mac === '' ? [] : ['address', mac]),
+      ...(parent.namespace === device.namespace ? [] : ['netns', namespacePath(device.namespace)]),
+      'type',
+      'macvlan',
+      'mode',
+      mode,
+    ]),
+  'macvlan.set': ({ device, mode }) => setDevice(device, ['type', 'macvlan', 'mode', mode]),
+  'vxlan.add': ({ device, mac, ...options }) =>
+    ip(device.namespace, [
+      'link',
+      'add',
+      'name',
+      device.name,
+      'group',
+      DEVICE_GROUP,
+      'address',
+      mac,
+      'type',
+      'vxlan',
+      ...vxlanOptions(options),
+    ]),
+  'tap.add': ({ device, maker, owner, group }) =>
+    ip(device.namespace, [
+      'tuntap',
+      'add',
+      'dev',
+      maker,
+      'mode',
+      'tap',
+      ...(owner === null ? [] : ['user', owner]),
+      ...(group === null ? [] : ['group', group]),
+    ]),
+  // The kernel changes the name last of all.
+  'tap.name': ({ device, maker, mac }) =>
+    setDevice({ ...device, name: maker }, ['group', DEVICE_GROUP, 'address', mac, 'name', device.name]),
   'device.delete': ({ device }) => ip(device.namespace, ['link', 'delete', 'dev', device.name]),
   'device.up': ({ device }) => setDevice(device, ['up']),
   'device.down': ({ device }) => setDevice(device, ['down']),
@@ -152,6 +199,19 @@ function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
 function bridgeOptions({ stp, ageingSeconds }: { stp: boolean; ageingSeconds: number }): (string | number)[] {
   // ip-link(8) takes `ageing_time` in hundredths of a second.
   return ['stp_state', stp ? 1 : 0, 'ageing_time', ageingSeconds * 100];
+}
+
+/** The kernel's own default port is another one than IANA's (ip-link(8), `dstport`). */
+function vxlanOptions({ id, remote, group, port, by }: VxlanOptions): (string | number)[] {
+  return [
+    'id',
+    id,
+    ...(remote === null ? [] : ['remote', remote]),
+    ...(group === null ? [] : ['group', group]),
+    'dstport',
+    port,
+    ...(by === null ? [] : ['dev', by]),
+  ];
 }
 
 function routeTokens(

@@ -12,7 +12,7 @@ import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
-import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
+import type { EndIntent, LinkPeerSpec, ObservedEnd, VethIntent, VethSpec } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import {
   checkClaims,
@@ -24,6 +24,14 @@ import {
   routesOf,
 } from './interface.ts';
 import type { Found, KindService } from './kind.ts';
+import {
+  assignSingle,
+  checkSingle,
+  checkType,
+  completeSingle,
+  findSingle,
+  tiesOfSingle,
+} from './link-types.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
 
@@ -33,13 +41,20 @@ const MOST_PORTS = 1_000;
 export const linkKind: KindService<'link'> = {
   kind: 'link',
   complete: (spec) => {
+    if (spec.type !== 'veth') return completeSingle(spec);
     const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
     const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
     return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
   },
-  check: (intent, draft) => {
+  check: (intent, draft, before) => {
     const owner: Ref = { kind: 'link', name: intent.name };
+    if (before !== null) checkType(before.intent, intent.type);
     checkEnd('', intent, owner, draft);
+    if (intent.type !== 'veth') {
+      checkSingle(intent, draft);
+      checkClaims(tiesOfSingle(intent).claims, owner, draft);
+      return;
+    }
     checkEnd('/peer', intent.peer, owner, draft);
     if (intent.bridge !== null && intent.bridge === intent.peer.bridge)
       throw new Problem(
@@ -48,20 +63,24 @@ export const linkKind: KindService<'link'> = {
       );
     checkClaims(tiesOfLink(intent).claims, owner, draft);
   },
-  assign: (intent, before) => ({
-    mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
-    peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
-  }),
-  ties: (intent) => tiesOfLink(intent),
+  assign: (intent, before) =>
+    intent.type === 'veth'
+      ? {
+          mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
+          peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
+        }
+      : assignSingle(intent, before?.assigned),
+  ties: (intent) => (intent.type === 'veth' ? tiesOfLink(intent) : tiesOfSingle(intent)),
   reads: readsOfLink,
   result: ({ intent, assigned: { mac, peerMac } }, answers) => {
     const observed = parseLink(intent, answers);
-    const { index, peer } = observed;
+    const { index } = observed;
+    const peerIndex = 'peer' in observed ? observed.peer.index : null;
     const indexes = {
       ...(index === null ? {} : { index }),
-      ...(peer.index === null ? {} : { peerIndex: peer.index }),
+      ...(peerIndex === null ? {} : { peerIndex }),
     };
-    return { observed, assigned: { mac, peerMac, ...indexes } };
+    return { observed, assigned: { mac, ...(peerMac === undefined ? {} : { peerMac }), ...indexes } };
   },
   seen: (intent, snapshot) =>
     parseLink(
@@ -69,22 +88,31 @@ export const linkKind: KindService<'link'> = {
       readsOfLink(intent).map((read) => answerFrom(snapshot, read)),
     ),
   look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
-  find: findLink,
+  find: async (intent, processes) =>
+    intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
-      peer: interfaceOfBridge(intent.peer.bridge, draft),
+      peer: intent.type === 'veth' ? interfaceOfBridge(intent.peer.bridge, draft) : null,
     }),
-  status: (_intent, observed) => ({ ...statusOfEnd(observed), peer: statusOfEnd(observed.peer) }),
+  status: (_intent, observed) => ({
+    ...statusOfEnd(observed),
+    ...('peer' in observed ? { peer: statusOfEnd(observed.peer) } : {}),
+  }),
 };
 
-function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
+function completeEnd(at: string, name: string, spec: VethSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
   const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
   return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up };
 }
 
-function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draft: Draft): void {
+function checkEnd(
+  at: string,
+  { namespace, bridge }: Pick<EndIntent, 'namespace' | 'bridge'>,
+  owner: Ref,
+  draft: Draft,
+): void {
   checkReference(`${at}/namespace`, 'namespace', namespace, draft);
   if (bridge === null) return;
   checkReference(`${at}/bridge`, 'bridge', bridge, draft);
@@ -104,7 +132,7 @@ function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draf
     );
 }
 
-function tiesOfLink(intent: LinkIntent): Ties {
+function tiesOfLink(intent: VethIntent): Ties {
   const ends = [intent, intent.peer];
   return {
     references: ends.flatMap(({ namespace, bridge }): Ref[] => [
@@ -124,7 +152,7 @@ function statusOfEnd({ index, mac, mtu, up, operstate, addresses, statistics }: 
   return { index, mac, mtu, up, operstate, addresses, statistics };
 }
 
-async function findLink(intent: LinkIntent, processes: Processes): Promise<Found<'link'> | null> {
+async function findLink(intent: VethIntent, processes: Processes): Promise<Found<'link'> | null> {
   const ends = [intent, intent.peer];
   const answers = await lookAt(
     processes,
@@ -156,7 +184,7 @@ function observedEnd(found: FoundDevice | null): ObservedEnd {
 
 /** Why the two are not the ends of one veth pair. */
 async function mismatchesOf(
-  intent: LinkIntent,
+  intent: VethIntent,
   own: FoundDevice | null,
   peer: FoundDevice | null,
   processes: Processes,
@@ -176,7 +204,7 @@ function typeMismatch(path: string, found: FoundDevice | null): Difference[] {
 
 /** An index says which interface it is only together with the namespace, and that has an id as seen from each other. */
 async function arePeers(
-  { namespace, peer: { namespace: peerNamespace } }: LinkIntent,
+  { namespace, peer: { namespace: peerNamespace } }: VethIntent,
   { entry: own }: FoundDevice,
   { entry: peer }: FoundDevice,
   processes: Processes,

@@ -6,6 +6,7 @@ import type { EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
 import { linkKind } from '../../src/services/link.ts';
 import { natKind } from '../../src/services/nat.ts';
+import { singleDraws, singleOf, type SingleDraw } from './single-intents.ts';
 
 const NAMESPACES = ['host', 'n1', 'n2', 'n3'];
 
@@ -34,6 +35,7 @@ interface Draw {
       bridged: boolean;
     }[];
   }[];
+  singles: SingleDraw[];
   nats: {
     name: number;
     namespace: string;
@@ -79,6 +81,7 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       maxLength: 4,
     },
   ),
+  singles: singleDraws(NAMESPACES),
   nats: fc.uniqueArray(
     fc.record({
       name: fc.integer({ min: 0, max: 2 }),
@@ -142,8 +145,12 @@ function build(draw: Draw): Intent {
       kind: 'link',
       name: intent.name,
       intent,
-      assigned: { mac: intent.mac ?? '', peerMac: intent.peer.mac ?? '' },
+      assigned: { mac: own.mac ?? '', peerMac: peer.mac ?? '' },
     });
+  }
+  for (const drawn of draw.singles) {
+    const single = singleOf(drawn, resources);
+    if (single !== null) add(single);
   }
   for (const { name, namespace, type, forward, six, port } of draw.nats) {
     if (!isThere(namespace)) continue;
