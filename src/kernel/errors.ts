@@ -54,6 +54,8 @@ const rows: Row[] = [
   [/Cannot open network namespace|setting the network namespace .* failed/, 'assumption'],
   [/nsenter: (cannot open|reassociate to namespace)/, 'assumption'],
   [/Cannot find device|Device ".*" does not exist/, 'assumption'],
+  // A tap is begun under a name that nobody else gives: one of ours is there still.
+  [/ioctl\(TUNSETIFF\): Device or resource busy/, 'assumption'],
   [/argument ".*" is wrong: (Device does not exist|Invalid "netns" value)/, 'assumption'],
   [/ipv[46]: [Aa]ddress already assigned/, 'assumption'],
   [/ipv[46]: [Aa]ddress not found/, 'assumption'],
@@ -70,9 +72,9 @@ const rows: Row[] = [
   // Somebody else's.
   [/Cannot create namespace file .*: File exists/, 'foreign-object'],
   [/An interface with the same name exists in the target netns/, 'foreign-object'],
-  [/RTNETLINK answers: File exists/, 'foreign-object'],
+  [/RTNETLINK answers: File exists|VXLAN device with the specified VNI already exists/, 'foreign-object'],
   [/NLM_F_REPLACE needed to override/, 'foreign-object', /tc .*qdisc/],
-  [/Device or resource busy/, 'in-use'],
+  [/Device or resource busy|Address already in use/, 'in-use'],
   // It can't be.
   [
     /Nexthop has invalid gateway|Nexthop device is not up|No route to host|Network is unreachable|Network is down/,
@@ -86,12 +88,15 @@ const rows: Row[] = [
     'unprocessable',
     /address (add|delete)|route add|link set .* address/,
   ],
+  [/RTNETLINK answers: Invalid argument/, 'unprocessable', /type (macvlan|vxlan)|link set .* mtu/],
+  [/Invalid combination of local and remote address/, 'unprocessable'],
   // Limits.
   [
     /No space left on device|Exchange full|Cannot allocate memory|Too many open files|No buffer space available/,
     'limit-reached',
   ],
   // The kernel lacks it.
+  [/open: No such (file or directory|device)/, 'kernel-unsupported', /tuntap add/],
   [
     /Unknown device type|Operation not supported|IPv6 is disabled on this device|Protocol not supported/,
     'kernel-unsupported',

@@ -18,6 +18,8 @@ export interface KernelInterface extends Interface {
   ageingSeconds: number | null;
   /** What only the end of a link has. */
   options: ObservedOptions;
+  /** What its kind has of its own (`info_data`). */
+  kindData: Record<string, unknown>;
 }
 
 /** What there is of an interface that is not there. */
@@ -85,6 +87,7 @@ function parseInterface(object: Json): KernelInterface {
     stp: number(bridge['stp_state']) !== 0,
     ageingSeconds: typeof ageing === 'number' ? ageing / 100 : null,
     options: optionsOf(object, linkInfo),
+    kindData: asObject(linkInfo['info_data']) ?? {},
   };
 }
 

@@ -111,6 +111,14 @@ export class IpSession {
     }
   }
 
+  /** Where the options of a type name a device that is not there, `ip` ends without saying at which line. */
+  #lineThatNames(stderr: string): string | undefined {
+    const name = /^Cannot find device "(.+)"$/m.exec(stderr)?.[1];
+    return name === undefined
+      ? undefined
+      : this.#written.findLast((line) => line.startsWith('link add ') && line.split(' ').includes(name));
+  }
+
   async #failure(): Promise<CommandFailed> {
     const { exitCode, stderr } = await this.#conversation;
     const sysctl = /^sysctl (\S+): cannot be set/m.exec(stderr)?.[1];
@@ -123,7 +131,8 @@ export class IpSession {
     }
     const prefix = this.#namespace === HOST ? 'ip ' : `ip -n ${this.#namespace} `;
     const failedLine = /Command failed -:(\d+)/.exec(stderr)?.[1];
-    const line = failedLine === undefined ? undefined : this.#written[Number(failedLine) - 1];
+    const line =
+      failedLine === undefined ? this.#lineThatNames(stderr) : this.#written[Number(failedLine) - 1];
     const text = stderr.replaceAll(/^Command failed -:\d+$/gm, '').trim();
     const command = `${prefix}${line ?? this.#written.findLast((written) => written !== MARK) ?? '-batch -'}`;
     if (this.#timedOut) return new CommandFailed(command, null, 'no answer in time', { cause: 'timeout' });

@@ -1,5 +1,11 @@
 import { sysctlOfInterface, sysctlsOfEnd, type ObservedOptions } from '../schemas/end.ts';
-import type { EndIntent, LinkIntent, ObservedEnd, ObservedLink } from '../schemas/link.ts';
+import {
+  endsOf,
+  type EndIntent,
+  type LinkIntent,
+  type ObservedEnd,
+  type ObservedLink,
+} from '../schemas/link.ts';
 import { extrasOf, withExtras } from './end.ts';
 import {
   ownInterface,
@@ -8,12 +14,14 @@ import {
   showOwnRoutes,
   type KernelInterface,
 } from './interface.ts';
+import { parseKindFields, readsOfBase } from './link-types.ts';
 import type { Processes } from './processes.ts';
 import type { Answer, Read } from './sessions.ts';
 import { readExtras, type Extras, type ExtrasRequest } from './tools.ts';
 
 /** What is read of a link: each end in its namespace, with the routes of ours that leave by it. */
 export function readsOfLink(link: LinkIntent): Read[] {
+  if (link.type !== 'veth') return [readOfEnd(link), ...readsOfBase(link)];
   return [readOfEnd(link), readOfEnd(link.peer)];
 }
 
@@ -26,7 +34,7 @@ export type ExtrasByNamespace = ReadonlyMap<string, Extras | undefined>;
  * @throws CommandFailed
  */
 export async function readExtrasOfLink(processes: Processes, link: LinkIntent): Promise<ExtrasByNamespace> {
-  const wanted = extrasOf([link, link.peer].map((options) => ({ namespace: options.namespace, options })));
+  const wanted = extrasOf(endsOf(link).map((options) => ({ namespace: options.namespace, options })));
   const read = async ([namespace, request]: [string, ExtrasRequest]) =>
     [namespace, await readExtras(processes, namespace, request)] as const;
   return new Map(await Promise.all([...wanted].map(read)));
@@ -38,7 +46,10 @@ export function parseLink(
   [own, peer]: readonly (Answer | null)[],
   extras: ExtrasByNamespace = new Map(),
 ): ObservedLink {
-  return { ...parseEnd(link, own ?? null, extras), peer: parseEnd(link.peer, peer ?? null, extras) };
+  const end = parseEnd(link, own ?? null, extras);
+  if (link.type === 'veth') return { ...end, peer: parseEnd(link.peer, peer ?? null, extras) };
+  const found = ownInterface(link.interface, own?.shown[0] ?? []);
+  return { ...end, kindFields: parseKindFields(link, found, peer ?? null) };
 }
 
 /** What was seen of a link that was just made as asked: what is not read again is as it was written. */
@@ -49,7 +60,10 @@ export function asWritten(link: LinkIntent, observed: ObservedLink): ObservedLin
     const unread = { sysctls, egressKbit: rate?.egressKbit ?? null, checksum: offload?.checksum ?? null };
     return { ...end, options: { ...options, ...unread } };
   };
-  return { ...observed, ...written(link, observed), peer: written(link.peer, observed.peer) };
+  const end = { ...observed, ...written(link, observed) };
+  return link.type === 'veth' && 'peer' in observed
+    ? { ...end, peer: written(link.peer, observed.peer) }
+    : end;
 }
 
 /** All that was seen of the options of an end; null if it is not there. */

@@ -53,8 +53,10 @@ function findChanged(
   );
   for (const device of unfound) {
     const [found, another] = byMac.get(`${device.kind.type} ${device.mac}`) ?? [];
-    const unmarked = found === undefined ? unmarkedDevice(device, inside, indexes) : undefined;
-    const entry = found ?? unmarked;
+    const begun = found === undefined ? begunDevice(device, inside) : undefined;
+    const known = found === undefined ? unmarkedDevice(device, inside, indexes) : undefined;
+    const entry = found ?? begun ?? known;
+    const unmarked = begun?.ours === true ? undefined : (begun ?? known);
     if (entry === undefined || another !== undefined) continue;
     state.devices.set(device.key, {
       ...observedDevice(device, entry, inside, candidates),
@@ -62,6 +64,19 @@ function findChanged(
       ...(unmarked === undefined ? {} : { unmarked: { index: unmarked.index } }),
     });
   }
+}
+
+/** A tap that is being made, or was when somebody was killed: it bears the name that nobody else gives. */
+function begunDevice({ kind }: Device, { interfaces }: Inside): KernelInterface | undefined {
+  if (kind.type !== 'tun') return undefined;
+  const [found] = parseInterfaces([interfaces.get(kind.maker)]);
+  return found?.type === 'tun' ? found : undefined;
+}
+
+/** The names of taps that are being made. */
+export function makersOf(candidates: readonly KernelState[]): Set<string> {
+  const devices = candidates.flatMap((candidate) => [...candidate.devices.values()]);
+  return new Set(devices.flatMap(({ kind }) => (kind.type === 'tun' ? [kind.maker] : [])));
 }
 
 /** A device whose group somebody has changed: of ours by its index, its type, and the MAC address that netnsd gave it. */

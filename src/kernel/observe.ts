@@ -2,8 +2,9 @@ import { HOST, refText } from '../schemas/common.ts';
 import { extrasOf } from './end.ts';
 import { CHAIN_MARK, ownFirewall, type SavedFirewall } from './firewall.ts';
 import { parseInterfaces } from './interface.ts';
+import { findKinds } from './link-types.ts';
 import { boundInode, isNameTaken } from './namespace.ts';
-import { findInside } from './observe-inside.ts';
+import { findInside, makersOf } from './observe-inside.ts';
 import type { Processes } from './processes.ts';
 import { takeSnapshot, type Inside, type Snapshot, type SnapshotRequest } from './snapshot.ts';
 import { emptyState, firewallKey, type Firewall, type KernelState, type NamespaceState } from './state.ts';
@@ -72,20 +73,25 @@ export function requestFor({ candidates, identities }: Recognition): SnapshotReq
 
 function namespacesSpokenOf({ namespaces, devices, sysctls, firewalls }: KernelState): string[] {
   const places = [...devices.values(), ...sysctls.values(), ...firewalls.values()];
-  return [...namespaces.keys(), ...places.map(({ namespace }) => namespace)];
+  const parents = [...devices.values()].flatMap(({ kind }) =>
+    kind.type === 'macvlan' ? [kind.parent.namespace] : [],
+  );
+  return [...namespaces.keys(), ...places.map(({ namespace }) => namespace), ...parents];
 }
 
 /** Reads a state out of a snapshot of all that `requestFor` asks for. */
 export function stateIn(snapshot: Snapshot, recognition: Recognition): KernelState {
   const state = emptyState();
   const { candidates, identities } = recognition;
+  const makers = makersOf(candidates);
   for (const { namespaces } of candidates)
     for (const namespace of namespaces.values())
-      findNamespace(state, namespace, identities.get(namespace.name), snapshot);
+      findNamespace(state, namespace, identities.get(namespace.name), snapshot, makers);
   const isPresent = (name: string): boolean =>
     name === HOST || ['made', 'adopted'].includes(state.namespaces.get(name)?.origin.type ?? '');
   for (const [namespace, inside] of snapshot.inside)
     if (isPresent(namespace)) findInside(state, namespace, inside, recognition);
+  findKinds(state, snapshot.inside);
   for (const { namespace, family } of candidates.flatMap(({ firewalls }) => [...firewalls.values()])) {
     const key = firewallKey(namespace, family);
     const saved = snapshot.firewalls.get(key);
@@ -101,6 +107,7 @@ function findNamespace(
   candidate: NamespaceState,
   identity: NamespaceIdentity | undefined,
   { inside }: Snapshot,
+  makers: ReadonlySet<string>,
 ): void {
   const { name } = candidate;
   const inode = boundInode(name);
@@ -113,7 +120,7 @@ function findNamespace(
   if ('inode' in identity && identity.inode !== inode) return;
   const { origin } = candidate;
   // Somebody may have made one of that name since the attempt: what an attempt leaves has nothing of others in it.
-  if ('attempted' in identity && !isOfAttempt(origin, inode, inside.get(name))) return;
+  if ('attempted' in identity && !isOfAttempt(origin, inode, inside.get(name), makers)) return;
   const [loopback] = parseInterfaces([inside.get(name)?.interfaces.get('lo')]);
   state.namespaces.set(name, {
     ...candidate,
@@ -131,14 +138,21 @@ const NOT_BY_ITSELF: ReadonlySet<string> = new Set([
   'vlan',
   'vxlan',
   'macvlan',
+  'tun',
 ]);
 
-function isOfAttempt(origin: NamespaceState['origin'], inode: number, inside: Inside | undefined): boolean {
+function isOfAttempt(
+  origin: NamespaceState['origin'],
+  inode: number,
+  inside: Inside | undefined,
+  makers: ReadonlySet<string>,
+): boolean {
   if (origin.type === 'adopted') return origin.inode === inode;
   const interfaces = parseInterfaces([...(inside?.interfaces.values() ?? [])]);
   // With some modules the kernel puts a tunnel into every namespace that it makes: sit0, tunl0, ip6tnl0, gre0, …
   return interfaces.every(
-    ({ ours, name, type }) => ours || name === 'lo' || (name.endsWith('0') && !NOT_BY_ITSELF.has(type)),
+    ({ ours, name, type }) =>
+      ours || name === 'lo' || makers.has(name) || (name.endsWith('0') && !NOT_BY_ITSELF.has(type)),
   );
 }
 

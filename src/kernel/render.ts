@@ -1,10 +1,9 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
-import type { Route } from '../schemas/interface.ts';
-import { familyOfRoute } from '../schemas/route.ts';
 import { DEVICE_GROUP, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
+import { bridgeOptions, onOff, routeTokens, shaperTokens, vxlanOptions } from './tokens.ts';
 
 /** A step as its tool takes it. */
 export type Rendered =
@@ -102,6 +101,53 @@ const renderers: Renderers = {
       peer.mac,
       ...(peer.namespace === device.namespace ? [] : ['netns', namespacePath(peer.namespace)]),
     ]),
+  'macvlan.add': ({ device, mac, mode, parent }) =>
+    ip(parent.namespace, [
+      'link',
+      'add',
+      'link',
+      parent.name,
+      'name',
+      device.name,
+      'group',
+      DEVICE_GROUP,
+      // In passthru mode it has that of its parent, whatever is given here.
+      ...(mac === '' ? [] : ['address', mac]),
+      ...(parent.namespace === device.namespace ? [] : ['netns', namespacePath(device.namespace)]),
+      'type',
+      'macvlan',
+      'mode',
+      mode,
+    ]),
+  'macvlan.set': ({ device, mode }) => setDevice(device, ['type', 'macvlan', 'mode', mode]),
+  'vxlan.add': ({ device, mac, ...options }) =>
+    ip(device.namespace, [
+      'link',
+      'add',
+      'name',
+      device.name,
+      'group',
+      DEVICE_GROUP,
+      'address',
+      mac,
+      'type',
+      'vxlan',
+      ...vxlanOptions(options),
+    ]),
+  'tap.add': ({ device, maker, owner, group }) =>
+    ip(device.namespace, [
+      'tuntap',
+      'add',
+      'dev',
+      maker,
+      'mode',
+      'tap',
+      ...(owner === null ? [] : ['user', owner]),
+      ...(group === null ? [] : ['group', group]),
+    ]),
+  // The kernel changes the name last of all.
+  'tap.name': ({ device, maker, mac }) =>
+    setDevice({ ...device, name: maker }, ['group', DEVICE_GROUP, 'address', mac, 'name', device.name]),
   'device.delete': ({ device }) => ip(device.namespace, ['link', 'delete', 'dev', device.name]),
   'device.up': ({ device }) => setDevice(device, ['up']),
   'device.down': ({ device }) => setDevice(device, ['down']),
@@ -172,50 +218,6 @@ function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
 function tc({ namespace, name }: DeviceRef, verb: string[], rest: (string | number)[]): Rendered {
   const tokens = ['qdisc', ...verb, 'dev', name, 'root', 'handle', RATE_HANDLE, ...rest];
   return { tool: 'tc', namespace, line: tokens.map(token).join(' ') };
-}
-
-/** At each tick of its timer a kernel with HZ=100 lets out what may go within 10 ms: no less may be kept for it. */
-const TICKS_A_SECOND = 100;
-const ETHERNET_HEADER_BYTES = 18;
-
-/**
- * tc-tbf(8): the bucket (`burst`, bytes) holds what goes within a tick at that rate, and at least two packets; a longer one
- * (GSO) is cut up by the kernel. What would wait longer than `latency` is dropped.
- */
-function shaperTokens(egressKbit: number, mtu: number): (string | number)[] {
-  const bytesPerTick = Math.ceil((egressKbit * 1000) / 8 / TICKS_A_SECOND);
-  const burst = Math.max(bytesPerTick, 2 * (mtu + ETHERNET_HEADER_BYTES));
-  return ['rate', `${egressKbit}kbit`, 'burst', burst, 'latency', '50ms'];
-}
-
-function onOff(option: string, value: boolean | undefined): string[] {
-  return value === undefined ? [] : [option, value ? 'on' : 'off'];
-}
-
-function bridgeOptions({ stp, ageingSeconds }: { stp: boolean; ageingSeconds: number }): (string | number)[] {
-  // ip-link(8) takes `ageing_time` in hundredths of a second.
-  return ['stp_state', stp ? 1 : 0, 'ageing_time', ageingSeconds * 100];
-}
-
-function routeTokens(
-  device: DeviceRef,
-  route: Route,
-  protocol: string = ROUTE_PROTOCOL,
-): (string | number)[] {
-  // `default` is of the family that the gateway or the source has, and of IPv4 where nothing tells.
-  const isDefault6 = route.to === 'default' && familyOfRoute(route) === 6;
-  return [
-    isDefault6 ? '::/0' : route.to,
-    ...(route.via === null ? [] : ['via', route.via]),
-    'dev',
-    device.name,
-    ...(route.metric === null ? [] : ['metric', route.metric]),
-    ...(route.src === null ? [] : ['src', route.src]),
-    'table',
-    route.table,
-    'proto',
-    protocol,
-  ];
 }
 
 function ip(namespace: string, tokens: (string | number)[]): Rendered {

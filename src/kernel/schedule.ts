@@ -124,8 +124,23 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
     needs: [...surroundings(step.device), ...surroundings(step.peer), ...masterOf(step.device, step.master)],
     changes: [device(step.device), device(step.peer), owner(step)],
   }),
+  'macvlan.add': (step) => ({
+    needs: [...surroundings(step.device), ...baseOf(step.parent)],
+    changes: [device(step.device), owner(step)],
+  }),
+  'macvlan.set': ofDevice,
+  'vxlan.add': (step) => ({
+    needs: [...surroundings(step.device), ...masterOf(step.device, step.by)],
+    changes: [device(step.device), owner(step)],
+  }),
+  'tap.add': (step) => ({ needs: surroundings(step.device), changes: [device(step.device), owner(step)] }),
+  'tap.name': ofDevice,
   'device.delete': (step) => ({
-    needs: [...surroundings(step.device), ...(step.peer === null ? [] : surroundings(step.peer))],
+    needs: [
+      ...surroundings(step.device),
+      ...(step.peer === null ? [] : surroundings(step.peer)),
+      ...(step.bases ?? []).flatMap(baseOf),
+    ],
     changes: [device(step.device), owner(step), ...(step.peer === null ? [] : [device(step.peer)])],
   }),
   'device.move': (step) => ({
@@ -163,6 +178,11 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
 /** A device needs its namespace; and rules that guard it are there before it, and go after it. */
 function surroundings({ namespace: name }: DeviceRef): string[] {
   return [namespace(name), firewall(name, 4), firewall(name, 6)];
+}
+
+/** What stands on a device comes after it, and goes before it. */
+function baseOf(base: DeviceRef): string[] {
+  return [namespace(base.namespace), device(base)];
 }
 
 function masterOf({ namespace: name }: DeviceRef, master: string | null): string[] {

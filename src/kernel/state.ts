@@ -3,6 +3,7 @@ import type { ForeignMarks } from '../schemas/adoption.ts';
 import type { EndOptions } from '../schemas/end.ts';
 import type { Ref } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
+import type { MacvlanMode } from '../schemas/link-types.ts';
 
 /**
  * What the kernel has, or is to have, of the things that netnsd makes: the currency of `plan`. A state need
@@ -45,6 +46,7 @@ export interface Device extends DeviceRef {
   /** Says which device of which resource it is, wherever it is and however it is named. */
   key: string;
   serves: Ref;
+  /** Empty where it is that of another device, and not to be changed. */
   mac: string;
   mtu: number;
   up: boolean;
@@ -53,13 +55,35 @@ export interface Device extends DeviceRef {
   addresses: string[];
   /** None while `up` is false: the kernel has no route by an interface that is down. */
   routes: Route[];
-  kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string };
+  kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string } | SingleKind;
   /** Of an end of a link: what was asked for beyond the above. The rest is not netnsd's to say. */
   options?: EndOptions;
   /** Only while the device is being adopted: then nothing but its marks is ever changed. */
   foreign?: ForeignMarks;
   /** Only where somebody has taken netnsd's mark away: what the device is known by until it bears that again. */
   unmarked?: { /** The kernel's interface index. */ index: number };
+}
+
+/** A device that is no end of a pair; `type` is the kernel's word. */
+export type SingleKind =
+  | { type: 'macvlan'; mode: MacvlanMode; parent: DeviceRef }
+  | ({ type: 'vxlan' } & VxlanOptions)
+  | ({ type: 'tun' } & TapOptions);
+
+export interface VxlanOptions {
+  id: number;
+  remote: string | null;
+  group: string | null;
+  port: number;
+  /** The interface name of what it goes by. */
+  by: string | null;
+}
+
+export interface TapOptions {
+  owner: number | null;
+  group: number | null;
+  /** The name that it has while it is being made. */
+  maker: string;
 }
 
 export interface Sysctl {

@@ -1,7 +1,8 @@
 import type { Family } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
-import type { Chain, DeviceRef, Rule } from './state.ts';
+import type { MacvlanMode } from '../schemas/link-types.ts';
+import type { Chain, DeviceRef, Rule, TapOptions, VxlanOptions } from './state.ts';
 
 /** One change of the kernel, as data. What runs it is `render.ts` and `run.ts`. */
 export type Step = {
@@ -37,7 +38,19 @@ interface StepFields {
     master: string | null;
     peer: DeviceRef & { mac: string; mtu: number };
   };
-  'device.delete': OnDevice & { /** The other end, which goes with it. */ peer: DeviceRef | null };
+  /** Made where its parent is, and put where it belongs in the same message. */
+  'macvlan.add': OnDevice & { mac: string; mode: MacvlanMode; parent: DeviceRef };
+  'macvlan.set': OnDevice & { mode: MacvlanMode };
+  'vxlan.add': OnDevice & { mac: string } & VxlanOptions;
+  /** Makes it under the name `maker`; `tap.name` marks it and gives it its own. */
+  'tap.add': OnDevice & TapOptions;
+  'tap.name': OnDevice & { maker: string; mac: string };
+  'device.delete': OnDevice & {
+    /** The other end, which goes with it. */
+    peer: DeviceRef | null;
+    /** What it stands on, and all with which that would go. */
+    bases?: DeviceRef[];
+  };
   'device.up': OnDevice;
   'device.down': OnDevice;
   'device.mtu': OnDevice & { mtu: number };

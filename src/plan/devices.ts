@@ -6,6 +6,16 @@ import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute, routeKey } from '../schemas/route.ts';
 import { optionsAfterMove, portChanges, queueChanges, toolChanges } from './end.ts';
 import { isHost } from './intent.ts';
+import {
+  addSingle,
+  baseOf,
+  basesOf,
+  canBecome,
+  depthsOf,
+  isSingle,
+  optionChangesOfSingle,
+  placeText,
+} from './link-types.ts';
 import { markChanges } from './marks.ts';
 
 export interface DeviceSteps {
@@ -21,16 +31,16 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
   const steps: DeviceSteps = { deletes: [], rest: [], kept: new Set() };
   const had = groupByResource(have);
   const wanted = groupByResource(want);
-  for (const [owner, devices] of had) {
-    const others = wanted.get(owner) ?? [];
-    if (!canStay(devices, others) && !devices.some(isForeign)) steps.deletes.push(...deleteOf(devices, gone));
-  }
-  // Bridges before links: they are there, and bear their names, before something becomes their port.
-  const inOrder = [...wanted].toSorted(([, a], [, b]) => rank(a) - rank(b));
+  const going = goingOf(had, wanted, depthsOf(have), gone);
+  for (const devices of going.values()) steps.deletes.push(...deleteOf(devices, gone, have));
+  // Bridges before links: they are there, and bear their names, before something becomes their port. What stands on
+  // others comes after them.
+  const depths = depthsOf(want);
+  const inOrder = [...wanted].toSorted(([, a], [, b]) => rank(a, depths) - rank(b, depths));
   for (const [owner, devices] of inOrder) {
     const before = had.get(owner) ?? [];
     // What is somebody else's is not made again either.
-    const stays = canStay(before, devices) || devices.some(isForeign);
+    const stays = (before.length > 0 && !going.has(owner)) || devices.some(isForeign);
     const current = stays
       ? new Map(before.map((device) => [device.key, device]))
       : addOf(devices, steps.rest);
@@ -51,8 +61,30 @@ function isForeign({ foreign }: Device): boolean {
   return foreign !== undefined;
 }
 
-function rank([first]: readonly Device[]): number {
-  return first?.kind.type === 'bridge' ? 0 : 1;
+function rank([first]: readonly Device[], depths: ReadonlyMap<string, number>): number {
+  return first === undefined || first.kind.type === 'bridge' ? 0 : 1 + (depths.get(first.key) ?? 0);
+}
+
+/** The resources whose devices go, with all that stand on them: these go first, since the kernel takes them along. */
+function goingOf(
+  had: ReadonlyMap<string, Device[]>,
+  wanted: ReadonlyMap<string, Device[]>,
+  depths: ReadonlyMap<string, number>,
+  gone: ReadonlySet<string>,
+): Map<string, Device[]> {
+  const depthOf = ([, [first]]: [string, Device[]]): number => depths.get(first?.key ?? '') ?? 0;
+  const lost = new Set<string>();
+  const going: [string, Device[]][] = [];
+  for (const entry of [...had].toSorted((a, b) => depthOf(a) - depthOf(b))) {
+    const [owner, devices] = entry;
+    if (devices.some(isForeign)) continue;
+    const bases = devices.flatMap((device) => baseOf(device) ?? []);
+    const losesBase = bases.some((base) => lost.has(placeText(base)) || gone.has(base.namespace));
+    if (!losesBase && canStay(devices, wanted.get(owner) ?? [])) continue;
+    going.push(entry);
+    for (const device of devices) lost.add(placeText(device));
+  }
+  return new Map(going.toSorted((a, b) => depthOf(b) - depthOf(a)));
 }
 
 /** Whether the devices can be changed into the wanted ones. A bridge can't change its namespace (ip-link(8)). */
@@ -61,6 +93,7 @@ function canStay(have: readonly Device[], want: readonly Device[]): boolean {
   return want.every((device) => {
     const other = have.find(({ key }) => key === device.key);
     if (other?.kind.type !== device.kind.type) return false;
+    if (isSingle(device.kind)) return canBecome(other, device);
     return device.kind.type === 'veth' || other.namespace === device.namespace;
   });
 }
@@ -69,19 +102,26 @@ function canStay(have: readonly Device[], want: readonly Device[]): boolean {
  * Both ends of a veth pair go at once. Where the other namespace goes too, the end outside it is deleted by name:
  * the kernel takes a namespace apart at its leisure, and until then the name would be taken (30 ms to 60 s).
  */
-function deleteOf(devices: readonly Device[], gone: Set<string>): Step[] {
-  const staying = devices.filter(({ namespace }) => !gone.has(namespace));
+function deleteOf(devices: readonly Device[], gone: Set<string>, have: KernelState): Step[] {
+  const staying = devices.filter((device) => !gone.has(device.namespace) || bindsParent(device, gone));
   const chosen = staying.find(({ namespace }) => isHost(namespace)) ?? staying[0];
   if (chosen === undefined) return [];
   const peer = devices.find(({ key }) => key !== chosen.key) ?? null;
+  const bases = basesOf(chosen, have);
   return [
     {
       step: 'device.delete',
       serves: chosen.serves,
       device: place(chosen),
       peer: peer === null ? null : place(peer),
+      ...(bases.length === 0 ? {} : { bases }),
     },
   ];
+}
+
+/** Until the kernel has taken its namespace apart, a parent that stays has it still, and with it its MAC address. */
+function bindsParent({ kind }: Device, gone: ReadonlySet<string>): boolean {
+  return kind.type === 'macvlan' && !gone.has(kind.parent.namespace);
 }
 
 /** Adds the steps that make the devices, and gives what is there then, by key. */
@@ -89,6 +129,7 @@ function addOf(devices: readonly Device[], adds: Step[]): Map<string, Device> {
   const [first, second] = devices;
   if (first === undefined) return new Map();
   if (first.kind.type === 'bridge') return new Map([[first.key, addBridge(first, first.kind, adds)]]);
+  if (isSingle(first.kind)) return new Map([[first.key, addSingle(first, first.kind, adds)]]);
   if (second === undefined) return new Map();
   // Made from the daemon's own namespace if an end is there; each end where it belongs, since moving one costs
   // 19 ms of RCU waits.
@@ -174,7 +215,8 @@ function changesOf(have: Device, want: Device): Step[] {
     at.name = want.name;
   }
   const device = place(at);
-  if (at.mac !== want.mac) steps.push({ step: 'device.mac', serves, device, mac: want.mac });
+  if (at.mac !== want.mac && want.mac !== '')
+    steps.push({ step: 'device.mac', serves, device, mac: want.mac });
   if (at.mtu !== want.mtu) steps.push({ step: 'device.mtu', serves, device, mtu: want.mtu });
   steps.push(...optionChanges(at, want), ...queueChanges(at, want));
   steps.push(...masterChanges(at, want), ...portChanges(at, want), ...addressChanges(at, want));
@@ -186,7 +228,7 @@ function changesOf(have: Device, want: Device): Step[] {
 }
 
 function optionChanges(have: Device, want: Device): Step[] {
-  if (have.kind.type !== 'bridge' || want.kind.type !== 'bridge') return [];
+  if (have.kind.type !== 'bridge' || want.kind.type !== 'bridge') return optionChangesOfSingle(have, want);
   const { stp, ageingSeconds } = want.kind;
   if (have.kind.stp === stp && have.kind.ageingSeconds === ageingSeconds) return [];
   return [{ step: 'bridge.set', serves: want.serves, device: place(want), stp, ageingSeconds }];

@@ -12,12 +12,17 @@ import type { Placed } from '../schemas/resource.ts';
 import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
+import { compileSingle, differencesOfSingle } from './link-types.ts';
 
 /** Adds what the two ends of a link are to have to the state. */
 export function compileLink(state: KernelState, link: Placed<'link'>, context: Intent): void {
   const { intent, assigned } = link;
+  if (intent.type !== 'veth') {
+    compileSingle(state, link, intent, context);
+    return;
+  }
   const own = compileEnd(link, 'own', intent, assigned.mac, context);
-  const peer = compileEnd(link, 'peer', intent.peer, assigned.peerMac, context);
+  const peer = compileEnd(link, 'peer', intent.peer, assigned.peerMac ?? '', context);
   state.devices.set(own.key, own);
   state.devices.set(peer.key, peer);
   compileSysctls(state, own, intent, context);
@@ -60,9 +65,13 @@ export function differencesOfLink(
   observed: ObservedLink,
   masters: Record<EndName, string | null>,
 ): Difference[] {
+  if (intent.type !== 'veth' || !('peer' in observed))
+    return intent.type !== 'veth' && 'kindFields' in observed
+      ? differencesOfSingle(intent, assigned, observed, masters.own)
+      : [];
   return [
     ...differencesOfEnd('', intent, assigned.mac, observed, masters.own),
-    ...differencesOfEnd('/peer', intent.peer, assigned.peerMac, observed.peer, masters.peer),
+    ...differencesOfEnd('/peer', intent.peer, assigned.peerMac ?? '', observed.peer, masters.peer),
   ];
 }
 

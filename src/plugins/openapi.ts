@@ -26,13 +26,13 @@ export async function openApi(app: FastifyInstance, { version, shared }: OpenApi
         title: 'netnsd',
         version,
         description:
-          'Linux network namespaces over HTTP: namespaces, veth links, bridges and address translation. What is asked for is recorded, carried out by `ip` and `iptables`, and answered with what the kernel then has.',
+          'Linux network namespaces over HTTP: namespaces, links, bridges and address translation. What is asked for is recorded, carried out by `ip` and `iptables`, and answered with what the kernel then has.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: '/', description: 'the daemon that serves this page' }],
       tags: [
         { name: 'namespaces', description: 'network namespaces, and what is in them' },
-        { name: 'links', description: 'veth pairs: an interface and its peer' },
+        { name: 'links', description: 'veth pairs (an interface and its peer), macvlans, vxlans and taps' },
         { name: 'bridges', description: 'Linux bridges' },
         { name: 'nat', description: 'address translation, with the forwarding that it needs' },
         { name: 'operations', description: 'the journal of changes' },

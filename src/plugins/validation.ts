@@ -4,6 +4,7 @@ import type { TSchema } from 'typebox';
 import { Problem } from '../services/problem.ts';
 import { formats, type FormatName } from '../schemas/format.ts';
 import type { Kind } from '../schemas/common.ts';
+import { linkTypes } from '../schemas/link-types.ts';
 import type { ProblemError } from '../schemas/problem.ts';
 import { putSchemas } from '../schemas/put.ts';
 import type { SpecOf } from '../services/kind.ts';
@@ -35,11 +36,12 @@ export function createValidation(shared: readonly TSchema[]): Validation {
     strict.addSchema(schema);
     fromText.addSchema(schema);
   }
-  const compiled = new WeakMap<TSchema, ValidateFunction>();
+  const compiled = new WeakMap<TSchema, Validator>();
   return {
-    compiler: ({ schema, httpPart }) => (httpPart === 'body' ? strict : fromText).compile(schema),
+    compiler: ({ schema, httpPart }) =>
+      httpPart === 'body' ? tellingMore(strict, strict.compile(schema)) : fromText.compile(schema),
     check: (schema, value) => {
-      const validate = compiled.get(schema) ?? compileShared(strict, schema);
+      const validate = compiled.get(schema) ?? tellingMore(strict, compileShared(strict, schema));
       compiled.set(schema, validate);
       if (validate(value)) return;
       const errors = describeErrors(validate.errors ?? [], 'body');
@@ -47,6 +49,42 @@ export function createValidation(shared: readonly TSchema[]): Validation {
     },
   };
 }
+
+/** Ajv's own kind of function, of which callers use no more than this. */
+interface Validator {
+  (value: unknown): boolean;
+  errors?: ErrorObject[] | null;
+}
+
+/**
+ * Where the one kind of link that there always was is most likely to be meant by a type that there is not, what is wrong
+ * with the other fields is told as well: all is to be told at once.
+ */
+function tellingMore(ajv: Ajv, validate: ValidateFunction): Validator {
+  const telling: Validator = (value) => {
+    const fits = validate(value);
+    const errors = validate.errors ?? [];
+    const taken = errors.map(takenFor).find((id) => id !== undefined);
+    const guess = taken === undefined ? undefined : ajv.getSchema(taken);
+    telling.errors =
+      guess === undefined || guess(value) ? errors : (guess.errors ?? errors).map(namingAllTypes);
+    return fits;
+  };
+  return telling;
+}
+
+function takenFor({ keyword, parentSchema }: ErrorObject): string | undefined {
+  const id: unknown = keyword === 'discriminator' ? parentSchema?.['$id'] : undefined;
+  return typeof id === 'string' ? TAKEN_FOR[id] : undefined;
+}
+
+/** It would have none but its own. */
+function namingAllTypes(error: ErrorObject): ErrorObject {
+  if (error.keyword !== 'const' || error.instancePath !== '/type') return error;
+  return { ...error, keyword: 'enum', params: { allowedValues: linkTypes } };
+}
+
+const TAKEN_FOR: Readonly<Record<string, string>> = { LinkCreate: 'VethCreate', LinkPut: 'VethPut' };
 
 function compileShared(ajv: Ajv, schema: TSchema): ValidateFunction {
   const known = '$id' in schema && typeof schema.$id === 'string' ? ajv.getSchema(schema.$id) : undefined;

@@ -41,6 +41,13 @@ export function explainAddress(text: string): string | null {
   return explainUnusable(parsed, text);
 }
 
+/** Says what is wrong with a multicast address (`239.1.1.1`, `ff05::100`), or null if nothing is. */
+export function explainMulticast(text: string): string | null {
+  const parsed = parseStrictly(text);
+  if (typeof parsed === 'string') return parsed;
+  return parsed.range() === 'multicast' ? null : `${text} is no multicast address, such as 239.1.1.1`;
+}
+
 /** Says what is wrong with an interface address (`10.1.1.3/24`), or null if nothing is. */
 export function explainInterfaceAddress(text: string): string | null {
   const parts = parsePrefixStrictly(text);

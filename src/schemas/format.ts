@@ -1,4 +1,10 @@
-import { explainAddress, explainDestination, explainInterfaceAddress, explainNetwork } from './address.ts';
+import {
+  explainAddress,
+  explainDestination,
+  explainInterfaceAddress,
+  explainMulticast,
+  explainNetwork,
+} from './address.ts';
 
 /**
  * The string formats of the API that a regular expression can't say. Each function gives what is wrong with a
@@ -6,6 +12,7 @@ import { explainAddress, explainDestination, explainInterfaceAddress, explainNet
  */
 export const formats = {
   'ip-address': explainAddress,
+  'multicast-address': explainMulticast,
   'interface-address': explainInterfaceAddress,
   'ip-network': explainNetwork,
   'route-destination': explainDestination,

@@ -8,7 +8,16 @@ import {
   type InterfaceIntent,
   type ObservedInterface,
 } from './interface.ts';
-import { nullable, ref, strictObject } from './object.ts';
+import {
+  singleAnswers,
+  singleCreates,
+  singlePuts,
+  singleSchemas,
+  type ObservedKindFields,
+  type SingleIntent,
+  type SingleSpec,
+} from './link-types.ts';
+import { byType, nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
 const endFields = {
@@ -35,12 +44,16 @@ const fields = {
   labels: Type.Optional(Labels),
 };
 
-export const LinkCreate = strictObject({ name: ResourceName, ...fields }, { $id: 'LinkCreate' });
-export const LinkPut = strictObject({ name: Type.Optional(ResourceName), ...fields }, { $id: 'LinkPut' });
-export type LinkSpec = Static<typeof LinkCreate>;
+const VethCreate = strictObject({ name: ResourceName, ...fields }, { $id: 'VethCreate' });
+const VethPut = strictObject({ name: Type.Optional(ResourceName), ...fields }, { $id: 'VethPut' });
+export type VethSpec = Static<typeof VethCreate>;
+export type LinkSpec = VethSpec | SingleSpec;
+
+export const LinkCreate = byType<LinkSpec>('LinkCreate', [VethCreate, ...singleCreates]);
+export const LinkPut = byType<LinkSpec>('LinkPut', [VethPut, ...singlePuts]);
 export type LinkPeerSpec = Static<typeof LinkPeer>;
 
-export const linkPatch = mergePatchSchema('LinkPatch', LinkPut, [LinkPeer, Route]);
+export const linkPatch = mergePatchSchema('LinkPatch', LinkPut, [LinkPeer, Route, VethPut, ...singlePuts]);
 
 /** The two ends of a link, as its fields name them: the resource's own and its `peer`. */
 export const endNames = ['own', 'peer'] as const;
@@ -53,17 +66,27 @@ export interface EndIntent extends InterfaceIntent, EndOptions {
   bridge: string | null;
 }
 
-/** The intent of a link, with defaults filled in; its own fields are those of the near end. */
-export interface LinkIntent extends EndIntent {
+/** The intent of a veth pair, with defaults filled in; its own fields are those of the near end. */
+export interface VethIntent extends EndIntent {
   name: string;
   type: 'veth';
   peer: EndIntent;
   labels: Labels;
 }
 
+/** The intent of a link of any type, with defaults filled in. */
+export type LinkIntent = VethIntent | SingleIntent;
+
+/** The one end of a link, or the two of a veth pair. */
+export function endsOf(intent: LinkIntent): EndIntent[] {
+  return intent.type === 'veth' ? [intent, intent.peer] : [intent];
+}
+
 export interface LinkAssigned {
+  /** Empty for a macvlan that has the MAC address of its parent. */
   mac: string;
-  peerMac: string;
+  /** Only of a veth pair. */
+  peerMac?: string;
   /** The kernel's interface indexes, of when it was last made or changed. */
   index?: number;
   peerIndex?: number;
@@ -88,7 +111,7 @@ const endAnswerFields = {
 };
 const LinkPeerAnswer = strictObject(endAnswerFields, { $id: 'LinkPeer' });
 
-export const Link = strictObject(
+const Veth = strictObject(
   {
     name: Type.String(),
     type: Type.Literal('veth'),
@@ -98,10 +121,20 @@ export const Link = strictObject(
     ...metaFields,
     status: ref(LinkStatus),
   },
-  { $id: 'Link', description: 'a veth pair: an interface and its peer' },
+  { $id: 'Veth', description: 'a veth pair: an interface and its peer' },
 );
 
-export const linkSchemas = [LinkPeer, LinkPeerAnswer, LinkPeerStatus];
+export const Link = byType('Link', [Veth, ...singleAnswers]);
+
+export const linkSchemas = [
+  LinkPeer,
+  LinkPeerAnswer,
+  LinkPeerStatus,
+  VethCreate,
+  VethPut,
+  Veth,
+  ...singleSchemas,
+];
 
 /** What the kernel has of one end. */
 export interface ObservedEnd extends ObservedInterface {
@@ -111,7 +144,14 @@ export interface ObservedEnd extends ObservedInterface {
   options?: ObservedOptions | null;
 }
 
-/** What the kernel has of a link. */
-export interface ObservedLink extends ObservedEnd {
+/** What the kernel has of a veth pair. */
+export interface ObservedVeth extends ObservedEnd {
   peer: ObservedEnd;
 }
+
+/** What the kernel has of a link of one end. */
+export interface ObservedSingle extends ObservedEnd {
+  kindFields: ObservedKindFields;
+}
+
+export type ObservedLink = ObservedVeth | ObservedSingle;

@@ -1,7 +1,7 @@
-import { Type, type Static, type TProperties, type TSchema } from 'typebox';
+import { Type, type Static, type TProperties } from 'typebox';
 import { familyOf, type Family } from './address.ts';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
-import { nullable, ref, strictObject } from './object.ts';
+import { byType, nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
 export const forwardModes = ['established', 'any', 'none'] as const;
@@ -72,19 +72,8 @@ const [MasqueradePut, SnatPut, DnatPut] = variants({ name: Type.Optional(Resourc
 
 export type NatSpec = Static<typeof MasqueradeCreate> | Static<typeof SnatCreate> | Static<typeof DnatCreate>;
 
-/** A choice by `type`, with the keyword that lets the validator report on the chosen variant alone. */
-function byType($id: string, schemas: readonly TSchema[]) {
-  return Type.Unsafe<NatSpec>({
-    $id,
-    type: 'object',
-    required: ['type'],
-    discriminator: { propertyName: 'type' },
-    oneOf: schemas.map((schema) => ref(schema)),
-  });
-}
-
-export const NatCreate = byType('NatCreate', [MasqueradeCreate, SnatCreate, DnatCreate]);
-export const NatPut = byType('NatPut', [MasqueradePut, SnatPut, DnatPut]);
+export const NatCreate = byType<NatSpec>('NatCreate', [MasqueradeCreate, SnatCreate, DnatCreate]);
+export const NatPut = byType<NatSpec>('NatPut', [MasqueradePut, SnatPut, DnatPut]);
 
 export const natPatch = mergePatchSchema('NatPatch', NatPut, [target, MasqueradePut, SnatPut, DnatPut]);
 
@@ -172,7 +161,7 @@ const answers = [
   ),
 ];
 
-export const Nat = byType('Nat', answers);
+export const Nat = byType<NatSpec>('Nat', answers);
 
 export const natSchemas = [
   target,

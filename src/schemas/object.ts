@@ -19,3 +19,14 @@ export function ref<T extends TSchema>(schema: T): TUnsafe<Static<T>> {
     throw new TypeError('a shared schema needs an $id');
   return Type.Unsafe<Static<T>>({ $ref: `${schema.$id}#` });
 }
+
+/** A choice by `type`, with the keyword that lets the validator report on the chosen variant alone. */
+export function byType<T>($id: string, schemas: readonly TSchema[]): TUnsafe<T> {
+  return Type.Unsafe<T>({
+    $id,
+    type: 'object',
+    required: ['type'],
+    discriminator: { propertyName: 'type' },
+    oneOf: schemas.map((schema) => ref(schema)),
+  });
+}

@@ -1,6 +1,6 @@
 import { HOST, type Ref } from '../schemas/common.ts';
 import { sysctlsOfEnd, type EndOptions } from '../schemas/end.ts';
-import type { EndIntent } from '../schemas/link.ts';
+import { endsOf, type EndIntent } from '../schemas/link.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
@@ -80,7 +80,7 @@ export function checkSysctlsOfNamespace({ name, sysctls }: NamespaceIntent, draf
   if (!Object.keys(sysctls).some((key) => OF_INTERFACE.test(key))) return;
   for (const ref of draft.referrers({ kind: 'namespace', name })) {
     const link = ref.kind === 'link' ? draft.get('link', ref.name)?.intent : undefined;
-    const ends = link === undefined ? [] : [link, link.peer].filter(({ namespace }) => namespace === name);
+    const ends = link === undefined ? [] : endsOf(link).filter(({ namespace }) => namespace === name);
     const both = ends.flatMap(sysctlsOfEnd).find((key) => sysctls[key] !== undefined);
     if (both !== undefined) throw takenSysctl(both, ref);
   }

@@ -4,6 +4,7 @@ import { refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { Prospect } from './adoption.ts';
 import type { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
+import { checkNeeded } from './link-types.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 
@@ -33,6 +34,7 @@ export function layOver<K extends Kind>(
     createdAt: before?.createdAt ?? now,
     updatedAt: now,
   };
+  checkNeeded(before, resource, draft, tiesOf);
   draft.put(resource, prospect?.adoption);
 }
 

@@ -25,9 +25,10 @@ import type {
   EndIntent,
   LinkIntent,
   LinkPeerSpec,
-  LinkSpec,
   ObservedEnd,
   ObservedLink,
+  VethIntent,
+  VethSpec,
 } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import { checkSysctlsOfEnd, completeOptions } from './end.ts';
@@ -41,6 +42,14 @@ import {
   routesOf,
 } from './interface.ts';
 import type { Found, KindService } from './kind.ts';
+import {
+  assignSingle,
+  checkSingle,
+  checkType,
+  completeSingle,
+  findSingle,
+  tiesOfSingle,
+} from './link-types.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
 
@@ -50,13 +59,20 @@ const MOST_PORTS = 1_000;
 export const linkKind: KindService<'link'> = {
   kind: 'link',
   complete: (spec) => {
+    if (spec.type !== 'veth') return completeSingle(spec);
     const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
     const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
     return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
   },
-  check: (intent, draft) => {
+  check: (intent, draft, before) => {
     const owner: Ref = { kind: 'link', name: intent.name };
+    if (before !== null) checkType(before.intent, intent.type);
     checkEnd('', intent, owner, draft);
+    if (intent.type !== 'veth') {
+      checkSingle(intent, draft);
+      checkClaims(tiesOfSingle(intent).claims, owner, draft);
+      return;
+    }
     checkEnd('/peer', intent.peer, owner, draft);
     if (intent.bridge !== null && intent.bridge === intent.peer.bridge)
       throw new Problem(
@@ -65,21 +81,25 @@ export const linkKind: KindService<'link'> = {
       );
     checkClaims(tiesOfLink(intent).claims, owner, draft);
   },
-  assign: (intent, before) => ({
-    mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
-    peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
-  }),
-  ties: (intent) => tiesOfLink(intent),
+  assign: (intent, before) =>
+    intent.type === 'veth'
+      ? {
+          mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
+          peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
+        }
+      : assignSingle(intent, before?.assigned),
+  ties: (intent) => (intent.type === 'veth' ? tiesOfLink(intent) : tiesOfSingle(intent)),
   // What was written is not read again.
   reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
   result: ({ intent, assigned: { mac, peerMac } }, answers) => {
     const observed = asWritten(intent, parseLink(intent, answers));
-    const { index, peer } = observed;
+    const { index } = observed;
+    const peerIndex = 'peer' in observed ? observed.peer.index : null;
     const indexes = {
       ...(index === null ? {} : { index }),
-      ...(peer.index === null ? {} : { peerIndex: peer.index }),
+      ...(peerIndex === null ? {} : { peerIndex }),
     };
-    return { observed, assigned: { mac, peerMac, ...indexes } };
+    return { observed, assigned: { mac, ...(peerMac === undefined ? {} : { peerMac }), ...indexes } };
   },
   seen: (intent, snapshot) =>
     parseLink(
@@ -88,21 +108,25 @@ export const linkKind: KindService<'link'> = {
       new Map([...snapshot.inside].map(([namespace, { extras }]) => [namespace, extras])),
     ),
   look: lookAtLink,
-  find: findLink,
+  find: async (intent, processes) =>
+    intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(intent, assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
-      peer: interfaceOfBridge(intent.peer.bridge, draft),
+      peer: intent.type === 'veth' ? interfaceOfBridge(intent.peer.bridge, draft) : null,
     }),
   shown: (intent) => ({
     ...intent,
     ...shownOptions(intent),
-    peer: { ...intent.peer, ...shownOptions(intent.peer) },
+    ...(intent.type === 'veth' ? { peer: { ...intent.peer, ...shownOptions(intent.peer) } } : {}),
   }),
-  status: (_intent, observed) => ({ ...statusOfEnd(observed), peer: statusOfEnd(observed.peer) }),
+  status: (_intent, observed) => ({
+    ...statusOfEnd(observed),
+    ...('peer' in observed ? { peer: statusOfEnd(observed.peer) } : {}),
+  }),
 };
 
-function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
+function completeEnd(at: string, name: string, spec: VethSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
   const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
   const options = completeOptions(at, spec, { bridge, mtu });
@@ -113,7 +137,7 @@ async function lookAtLink(intent: LinkIntent, processes: Processes): Promise<Obs
   const answers = await lookAt(processes, readsOfLink(intent));
   const observed = parseLink(intent, answers);
   // What is not there has nothing to be asked about, and its namespace need not be there either.
-  if (observed.index === null || observed.peer.index === null) return observed;
+  if (observed.index === null || ('peer' in observed && observed.peer.index === null)) return observed;
   return parseLink(intent, answers, await readExtrasOfLink(processes, intent));
 }
 
@@ -139,7 +163,7 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
     );
 }
 
-function tiesOfLink(intent: LinkIntent): Ties {
+function tiesOfLink(intent: VethIntent): Ties {
   const ends = [intent, intent.peer];
   return {
     references: ends.flatMap(({ namespace, bridge }): Ref[] => [
@@ -159,7 +183,7 @@ function statusOfEnd({ index, mac, mtu, up, operstate, addresses, statistics }: 
   return { index, mac, mtu, up, operstate, addresses, statistics };
 }
 
-async function findLink(intent: LinkIntent, processes: Processes): Promise<Found<'link'> | null> {
+async function findLink(intent: VethIntent, processes: Processes): Promise<Found<'link'> | null> {
   const ends = [intent, intent.peer];
   const answers = await lookAt(
     processes,
@@ -209,7 +233,7 @@ function observedEnd(
 
 /** Why the two are not the ends of one veth pair. */
 async function mismatchesOf(
-  intent: LinkIntent,
+  intent: VethIntent,
   own: FoundDevice | null,
   peer: FoundDevice | null,
   processes: Processes,
@@ -229,7 +253,7 @@ function typeMismatch(path: string, found: FoundDevice | null): Difference[] {
 
 /** An index says which interface it is only together with the namespace, and that has an id as seen from each other. */
 async function arePeers(
-  { namespace, peer: { namespace: peerNamespace } }: LinkIntent,
+  { namespace, peer: { namespace: peerNamespace } }: VethIntent,
   { entry: own }: FoundDevice,
   { entry: peer }: FoundDevice,
   processes: Processes,

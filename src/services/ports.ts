@@ -1,4 +1,5 @@
 import type { ResourceRepository, Stored } from '../db/resources.ts';
+import { endsOf } from '../schemas/link.ts';
 import type { Touched } from './draft.ts';
 
 /**
@@ -19,9 +20,8 @@ export function updatePortsSeen(resources: ResourceRepository, touched: readonly
 }
 
 function portsOf(resource: Stored | null): { bridge: string; port: string }[] {
-  if (resource === null || !('peer' in resource.intent)) return [];
-  const { intent } = resource;
-  return [intent, intent.peer].flatMap(({ bridge, interface: port }) =>
+  if (resource === null || !('bridge' in resource.intent)) return [];
+  return endsOf(resource.intent).flatMap(({ bridge, interface: port }) =>
     bridge === null ? [] : [{ bridge, port }],
   );
 }

@@ -55,13 +55,21 @@ export function problemOfCommand(failure: CommandFailed): Problem {
   const options = { cause: failure };
   if (failure.failure.cause === 'timeout')
     return new Problem('timeout', `${command} did not end in time, and was undone`, extras, options);
-  const slug = failure.failure.cause === 'refusal' ? failure.failure.refusal : 'kernel-error';
-  return new Problem(
-    slug,
-    `${lead[slug] ?? 'the kernel refused'}: \`${command}\` said: ${said}`,
-    extras,
-    options,
-  );
+  const slug = failure.failure.cause === 'refusal' ? failure.failure.refusal : slugOfMissing(failure);
+  return new Problem(slug, `${leadOf(slug, failure)}: \`${command}\` said: ${said}`, extras, options);
+}
+
+/** What a link is to stand on may be anybody's, and be missing. */
+function slugOfMissing({ command, stderr }: CommandFailed): ProblemSlug {
+  const isBase = /link add (link|.* type vxlan)/.test(command) && stderr.startsWith('Cannot find device');
+  return isBase ? 'unprocessable' : 'kernel-error';
+}
+
+function leadOf(slug: ProblemSlug, { command }: CommandFailed): string {
+  const said = lead[slug] ?? 'the kernel refused';
+  if (slug !== 'kernel-unsupported') return said;
+  const type = / type (macvlan|vxlan)\b/.exec(command)?.[1] ?? (/tuntap add/.test(command) ? 'tap' : null);
+  return type === null ? said : `the kernel lacks interfaces of type ${type}`;
 }
 
 const lead: Partial<Record<ProblemSlug, string>> = {

@@ -3,9 +3,11 @@ import type { OperationOutcome } from '../db/operations.ts';
 import type { Store } from '../db/store.ts';
 import { CHAIN_MARK } from '../kernel/firewall.ts';
 import type { Processes } from '../kernel/processes.ts';
+import type { DeviceRef } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { Engine } from './engine.ts';
+import { interfaceTie } from './interface.ts';
 import { Journal, describeProblem } from './journal.ts';
 import { millisecondsSince } from './outcome.ts';
 import type { Pacing } from './pacing.ts';
@@ -90,7 +92,7 @@ export class Repairer {
         for (const half of [refs.slice(0, middle), refs.slice(middle)]) await this.#repairGroup(half, course);
       return;
     }
-    // What is made anew has lost all that was in it or attached to it: those that refer to it are mended too.
+    // What is made anew has lost all that was in it, on it or attached to it: those that refer to it are mended too.
     for (const ref of referrersOfMade(this.#deps.store, settled.steps))
       if (!course.done.has(refText(ref))) course.waiting.set(refText(ref), ref);
   }
@@ -214,6 +216,30 @@ function namespaceOfShared(step: Step): string[] {
 /** Those that refer to what the steps make. */
 function referrersOfMade(store: Store, steps: readonly Step[]): Ref[] {
   const made = steps.filter(({ step }) => step === 'namespace.add' || step === 'bridge.add');
-  const refs = made.flatMap(({ serves }) => store.resources.referrers(serves));
+  const refs = [
+    ...made.flatMap(({ serves }) => store.resources.referrers(serves)),
+    ...steps.flatMap((step) => placesMade(step).flatMap((place) => linksOn(store, place))),
+  ];
   return [...new Map(refs.map((ref) => [refText(ref), ref])).values()];
+}
+
+/** The interfaces that a step makes. */
+function placesMade(step: Step): DeviceRef[] {
+  switch (step.step) {
+    case 'veth.add':
+      return [step.device, step.peer];
+    case 'bridge.add':
+    case 'macvlan.add':
+    case 'vxlan.add':
+    case 'tap.name':
+      return [step.device];
+    default:
+      return [];
+  }
+}
+
+function linksOn(store: Store, { namespace, name }: DeviceRef): Ref[] {
+  return store.resources
+    .needing({ namespace, what: interfaceTie(name) })
+    .filter(({ kind }) => kind === 'link');
 }

@@ -14,6 +14,7 @@ import type { Engine } from './engine.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { deleteWithReferrers, layOver, referrersOf } from './lay-over.ts';
+import { checkPatchedType } from './link-types.ts';
 import { mergePatch } from './merge-patch.ts';
 import { Problem, problemOfCommand } from './problem.ts';
 import type { Repaired } from './repair.ts';
@@ -93,7 +94,9 @@ export class ResourceService {
       const before = draft.get(kind, name);
       if (before === null) throw notFound({ kind, name });
       checkConditions(conditions, before, { kind, name });
-      const spec = this.#deps.validate(kind, mergePatch(before.intent, patch));
+      const merged = mergePatch(before.intent, patch);
+      if (kind === 'link') checkPatchedType(before.intent, merged);
+      const spec = this.#deps.validate(kind, merged);
       if (spec.name !== name)
         throw new Problem('invalid-request', `/name: a resource keeps its name; this is ${name}`, {
           errors: [{ pointer: '/name', message: `must be ${name}` }],

@@ -29,7 +29,7 @@ function isHostItself(kind: Ref['kind'], name: string): boolean {
 }
 
 /**
- * The resources with all that they refer to, and with all that has rules where they have rules: a firewall is put in
+ * The resources with all that they refer to and that links stand on, and with all that has rules where they have rules: a firewall is put in
  * order as a whole.
  */
 export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySet<string>): Scope {
@@ -43,6 +43,7 @@ export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySe
     found.set(refText(ref), stored);
     const { references, needs } = tiesOf(stored);
     open.push(...references);
+    if (ref.kind === 'link') open.push(...needs.flatMap((need) => store.resources.claimant(need) ?? []));
     for (const need of needs) {
       const key = `${need.namespace} ${need.what}`;
       if (!FIREWALLS.has(need.what) || firewalls.has(key)) continue;

@@ -55,7 +55,10 @@ export class Suspicion {
 
   /** What happened to devices, addresses, routes and sysctls of a namespace. */
   inNamespace(namespace: string, { links, addresses, routes, netconfs }: SeenSpace): void {
-    for (const link of links.values()) this.#link(namespace, link);
+    for (const link of links.values()) {
+      this.#link(namespace, link);
+      if (!link.latest.deleted) this.#suspectThoseOn(namespace, link.latest.name);
+    }
     for (const address of addresses.values()) this.#address(namespace, address);
     for (const route of routes.values()) this.#route(namespace, route);
     for (const netconf of netconfs.values()) this.#netconf(namespace, netconf);
@@ -127,6 +130,12 @@ export class Suspicion {
     const hasItsRoutes = stayedUp || end.routes.length === 0;
     if (!isAsIntended(end, latest) || !hasItsRoutes || !this.#isWhereIntended(end, latest, leftMaster))
       this.#add(ref);
+  }
+
+  /** What could not be made for want of an interface may be made now. */
+  #suspectThoseOn(namespace: string, name: string): void {
+    for (const ref of this.#resources.needing({ namespace, what: interfaceTie(name) }))
+      if (ref.kind === 'link' && this.#resources.get('link', ref.name)?.failure !== null) this.#add(ref);
   }
 
   #isWhereIntended({ bridge }: Intended, { isPort, bridgeMac }: LinkEvent, leftMaster: boolean): boolean {
@@ -219,7 +228,7 @@ function isAsIntended(end: Intended, event: LinkEvent): boolean {
     (end.index === null || end.index === event.index) &&
     event.up === end.up &&
     event.mtu === end.mtu &&
-    event.mac === end.assignedMac &&
+    (event.mac === end.assignedMac || end.assignedMac === '') &&
     (end.stp === null || event.stp === end.stp) &&
     (end.ageingSeconds === null || event.ageingSeconds === end.ageingSeconds)
   );
@@ -235,10 +244,11 @@ function endsOfLink(stored: Stored<'link'> | null): Intended[] {
   if (stored === null) return [];
   const { intent, assigned, observed } = stored;
   const noBridge = { stp: null, ageingSeconds: null };
-  return [
-    { ...intent, ...noBridge, assignedMac: assigned.mac, index: observed?.index ?? null },
-    { ...intent.peer, ...noBridge, assignedMac: assigned.peerMac, index: observed?.peer.index ?? null },
-  ];
+  const own = { ...intent, ...noBridge, assignedMac: assigned.mac, index: observed?.index ?? null };
+  if (intent.type !== 'veth') return [own];
+  const { peerMac: assignedMac = '' } = assigned;
+  const index = observed !== null && 'peer' in observed ? observed.peer.index : null;
+  return [own, { ...intent.peer, ...noBridge, assignedMac, index }];
 }
 
 function hasAddress(namespace: string, address: string): (end: Intended) => boolean {

@@ -52,6 +52,11 @@ async function removeRecorded({ store, resources }: Deps, removed: Removed): Pro
       await resources.make(resources.removal(ref, true, UNCONDITIONAL, CALLER));
       removed.resources.push(ref);
     } catch (error) {
+      // It stood on another one, and went with that.
+      if (!resources.has(ref.kind, ref.name)) {
+        removed.resources.push(ref);
+        return;
+      }
       removed.failed.push(`${refText(ref)}: ${error instanceof Error ? error.message : String(error)}`);
     }
   };

@@ -18,7 +18,10 @@ export function withoutMissing(
   const keep = <T extends { namespace: string }>(entries: ReadonlyMap<string, T>): Map<string, T> =>
     new Map([...entries].filter(([, { namespace }]) => !isMissing(namespace)));
   const devices = [...have.devices].filter(
-    ([key, { kind }]) => !lost.has(key) && !(kind.type === 'veth' && lost.has(kind.peer)),
+    ([key, { kind }]) =>
+      !lost.has(key) &&
+      !(kind.type === 'veth' && lost.has(kind.peer)) &&
+      !(kind.type === 'macvlan' && isMissing(kind.parent.namespace)),
   );
   return {
     namespaces: new Map([...have.namespaces].filter(([name]) => !isMissing(name))),

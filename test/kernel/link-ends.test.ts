@@ -146,7 +146,8 @@ describe('a port', () => {
     expect(await pings('one', '10.1.1.100')).toBe(true);
     expect(await pings('one', '10.1.1.3')).toBe(true);
     await patch({ isolatedPort: false });
-    expect(await pings('one', '10.1.1.2')).toBe(true);
+    // The neighbor that could not be found before is asked for again only after a while.
+    await expect.poll(async () => pings('one', '10.1.1.2'), { timeout: 10_000 }).toBe(true);
     expect(await flags('v0')).toEqual([false, false]);
   });
 

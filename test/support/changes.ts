@@ -74,6 +74,55 @@ export const changes: { of: string; before: Request[]; change: Request; processe
   },
 ];
 
+const uplink: Request = [
+  'post',
+  '/links',
+  { name: 'up0', type: 'veth', peer: { interface: 'up1', namespace: 'red' } },
+];
+const macvlan: Request = [
+  'post',
+  '/links',
+  { name: 'mac0', type: 'macvlan', parent: 'up0', namespace: 'blue', addresses: ['10.4.0.1/24'] },
+];
+const vxlan: Request = [
+  'post',
+  '/links',
+  { name: 'vx0', type: 'vxlan', id: 42, remote: '10.1.1.9', bridge: 'br00' },
+];
+const tap: Request = [
+  'post',
+  '/links',
+  { name: 'tap0', type: 'tap', owner: 1000, group: 1000, bridge: 'br00' },
+];
+const tapInside: Request = ['post', '/links', { name: 'tap1', type: 'tap', namespace: 'blue' }];
+
+/** The same for links of one end. */
+export const singleChanges: { of: string; before: Request[]; change: Request }[] = [
+  { of: 'a macvlan is made', before: [blue, red, uplink], change: macvlan },
+  {
+    of: 'a macvlan is made anew on another parent',
+    before: [blue, red, uplink, macvlan],
+    change: ['patch', '/links/mac0', { parent: 'up1', parentNamespace: 'red', mtu: 1400 }],
+  },
+  { of: 'a macvlan is deleted', before: [blue, red, uplink, macvlan], change: ['delete', '/links/mac0'] },
+  {
+    of: 'a parent is deleted with its macvlan',
+    before: [blue, red, uplink, macvlan],
+    change: ['delete', '/links/up0?cascade=true'],
+  },
+  { of: 'a vxlan is made', before: [br00], change: vxlan },
+  { of: 'a vxlan is made anew', before: [br00, vxlan], change: ['patch', '/links/vx0', { id: 43 }] },
+  { of: 'a vxlan is deleted', before: [br00, vxlan], change: ['delete', '/links/vx0'] },
+  { of: 'a tap is made', before: [br00], change: tap },
+  { of: 'a tap is made in a namespace', before: [blue], change: tapInside },
+  {
+    of: 'a tap is made anew in a namespace',
+    before: [blue, br00, tap],
+    change: ['patch', '/links/tap0', { owner: null, bridge: null, namespace: 'blue' }],
+  },
+  { of: 'a tap is deleted', before: [br00, tap], change: ['delete', '/links/tap0'] },
+];
+
 const out: Request = [
   'post',
   '/nat',

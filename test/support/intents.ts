@@ -2,11 +2,13 @@ import fc from 'fast-check';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
 import type { AnyPlaced } from '../../src/schemas/resource.ts';
-import { sysctlOfInterface, type EndOptions } from '../../src/schemas/end.ts';
+import { sysctlOfInterface } from '../../src/schemas/end.ts';
 import type { EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
 import { linkKind } from '../../src/services/link.ts';
 import { natKind } from '../../src/services/nat.ts';
+import { drawnOptions, offBridge, type DrawnOptions } from './drawn-options.ts';
+import { singleDraws, singleOf, type SingleDraw } from './single-intents.ts';
 
 const NAMESPACES = ['host', 'n1', 'n2', 'n3'];
 
@@ -36,6 +38,7 @@ interface Draw {
       options: DrawnOptions;
     }[];
   }[];
+  singles: SingleDraw[];
   nats: {
     name: number;
     namespace: string;
@@ -45,24 +48,6 @@ interface Draw {
     port: number;
   }[];
 }
-
-/** Nothing most of the time, as most links are. */
-type DrawnOptions = EndOptions;
-
-const drawnOptions: fc.Arbitrary<DrawnOptions> = fc.record(
-  {
-    txQueueLength: fc.constantFrom(1, 500, 1000),
-    isolatedPort: fc.constant<true>(true),
-    hairpin: fc.constant<true>(true),
-    rate: fc.record({ egressKbit: fc.constantFrom(1000, 2000) }),
-    offload: fc.record({ checksum: fc.boolean() }),
-    sysctls: fc.constantFrom<Record<string, string>>(
-      { 'ipv4.conf.rp_filter': '1' },
-      { 'ipv4.conf.rp_filter': '2', 'ipv6.neigh.gc_stale_time': '70' },
-    ),
-  },
-  { requiredKeys: [] },
-);
 
 const end = fc.record({
   namespace: fc.constantFrom(...NAMESPACES),
@@ -100,6 +85,7 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       maxLength: 4,
     },
   ),
+  singles: singleDraws(NAMESPACES),
   nats: fc.uniqueArray(
     fc.record({
       name: fc.integer({ min: 0, max: 2 }),
@@ -130,7 +116,8 @@ export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
 );
 
 function ofInterfaces(namespace: string): [string, string][] {
-  const names = ['o', 'p'].flatMap((side) => [0, 1, 2, 3].flatMap((n) => [`${side}${n}`, `${side}${n}x`]));
+  const kinds = ['o', 'p', 's'];
+  const names = kinds.flatMap((kind) => [0, 1, 2, 3, 4].flatMap((n) => [`${kind}${n}`, `${kind}${n}x`]));
   return names.flatMap((name) => [
     [`${namespace} ${sysctlOfInterface(name, 'ipv4.conf.rp_filter')}`, '0'],
     [`${namespace} ${sysctlOfInterface(name, 'ipv6.neigh.gc_stale_time')}`, '60'],
@@ -173,8 +160,12 @@ function build(draw: Draw): Intent {
       kind: 'link',
       name: intent.name,
       intent,
-      assigned: { mac: intent.mac ?? '', peerMac: intent.peer.mac ?? '' },
+      assigned: { mac: own.mac ?? '', peerMac: peer.mac ?? '' },
     });
+  }
+  for (const drawn of draw.singles) {
+    const single = singleOf(drawn, resources);
+    if (single !== null) add(single);
   }
   for (const { name, namespace, type, forward, six, port } of draw.nats) {
     if (!isThere(namespace)) continue;
@@ -236,11 +227,6 @@ function endOf(
     up,
     ...(bridge === null ? offBridge(options) : options),
   };
-}
-
-/** What an end without a bridge may have. */
-function offBridge({ isolatedPort: _isolated, hairpin: _hairpin, ...rest }: DrawnOptions): DrawnOptions {
-  return rest;
 }
 
 /** Several networks an end, two families, and two addresses in one network. */

@@ -8,6 +8,7 @@ import {
   type KernelState,
   type Sysctl,
 } from '../../src/kernel/state.ts';
+import { baseOf } from '../../src/plan/link-types.ts';
 import type { Step } from '../../src/kernel/step.ts';
 import type { ForeignMarks } from '../../src/schemas/adoption.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
@@ -72,20 +73,44 @@ export class KernelModel {
         if (step.master !== null) this.#find({ namespace: step.device.namespace, name: step.master });
         return;
       }
-      case 'device.delete': {
-        const device = this.#find(step.device);
-        this.#deleteDevice(device);
-        for (const port of state.devices.values())
-          if (port.namespace === device.namespace && port.master === device.name) {
-            port.options = withoutFlags(port);
-            port.master = null;
-          }
+      case 'macvlan.add': {
+        const { mode, parent } = step;
+        this.#needBase(parent);
+        this.#addSingle(
+          step,
+          mode === 'passthru' ? '' : step.mac,
+          { type: 'macvlan', mode, parent },
+          INHERITED_MTU,
+        );
         return;
       }
+      case 'vxlan.add': {
+        const { id, remote, group, port, by } = step;
+        if (by !== null) this.#needBase({ namespace: step.device.namespace, name: by });
+        this.#addSingle(step, step.mac, { type: 'vxlan', id, remote, group, port, by }, INHERITED_MTU);
+        return;
+      }
+      case 'tap.add': {
+        const { owner, group, maker } = step;
+        const { namespace } = step.device;
+        const device = { namespace, name: maker };
+        this.#addSingle({ ...step, device }, '', { type: 'tun', owner, group, maker }, 1500);
+        return;
+      }
+      case 'tap.name': {
+        this.#needFree(step.device);
+        const device = this.#find({ namespace: step.device.namespace, name: step.maker });
+        Object.assign(device, { name: step.device.name, mac: step.mac });
+        return;
+      }
+      case 'device.delete':
+        this.#deleteDevice(this.#find(step.device));
+        return;
       case 'device.move': {
         const device = this.#find(step.device);
         this.#needFree(step.to);
         this.#forgetSysctls(device.key);
+        for (const other of this.#standingOn(device)) moveBase(other, step.to);
         Object.assign(device, { ...step.to, master: null, up: false, addresses: [], routes: [] });
         device.options = optionsAfterMove(withoutFlags(device));
         return;
@@ -102,6 +127,8 @@ export class KernelModel {
             device: device.key,
             name: step.name,
           });
+        for (const other of this.#standingOn(device))
+          moveBase(other, { namespace: device.namespace, name: step.name });
         device.name = step.name;
         return;
       }
@@ -172,6 +199,9 @@ export class KernelModel {
         return;
       case 'bridge.set':
         device.kind = { type: 'bridge', stp: step.stp, ageingSeconds: step.ageingSeconds };
+        return;
+      case 'macvlan.set':
+        if (device.kind.type === 'macvlan') device.kind = { ...device.kind, mode: step.mode };
         return;
       case 'device.group':
         setMarks(device, { group: step.group });
@@ -282,13 +312,6 @@ export class KernelModel {
     return own.map(([, sysctl]) => sysctl);
   }
 
-  #deleteDevice({ key, kind }: Device): void {
-    for (const each of kind.type === 'veth' ? [key, kind.peer] : [key]) {
-      this.state.devices.delete(each);
-      this.#forgetSysctls(each);
-    }
-  }
-
   #deleteNamespace(name: string): void {
     if (!this.state.namespaces.delete(name)) throw new Error(`no namespace ${name}`);
     for (const device of this.state.devices.values())
@@ -297,6 +320,41 @@ export class KernelModel {
       if (namespace === name) this.state.firewalls.delete(key);
     for (const [key, { namespace }] of this.state.sysctls)
       if (namespace === name) this.state.sysctls.delete(key);
+  }
+
+  /** With it goes what stands on it, and a bridge loses its ports. */
+  #deleteDevice(device: Device): void {
+    this.state.devices.delete(device.key);
+    this.#forgetSysctls(device.key);
+    for (const other of this.#standingOn(device)) this.#deleteDevice(other);
+    for (const port of this.state.devices.values())
+      if (port.namespace === device.namespace && port.master === device.name) {
+        port.options = withoutFlags(port);
+        port.master = null;
+      }
+    const peer = device.kind.type === 'veth' ? this.state.devices.get(device.kind.peer) : undefined;
+    if (peer !== undefined) this.#deleteDevice(peer);
+  }
+
+  #standingOn({ namespace, name }: DeviceRef): Device[] {
+    return [...this.state.devices.values()].filter((device) => {
+      const base = baseOf(device);
+      return base !== null && base.namespace === namespace && base.name === name;
+    });
+  }
+
+  /** What is somebody else's is always there. */
+  #needBase(base: DeviceRef): void {
+    if (!base.name.startsWith('eth')) this.#find(base);
+  }
+
+  #addSingle(
+    step: { serves: Device['serves']; device: DeviceRef },
+    mac: string,
+    kind: Device['kind'],
+    mtu: number,
+  ): void {
+    this.#addDevice(`${refText(step.serves)} own`, { serves: step.serves, mac, mtu }, step.device, kind);
   }
 
   #addDevice(
@@ -368,6 +426,14 @@ function withoutFlags(
     ...(hairpin === true && !which.hairpin ? { hairpin } : {}),
   };
 }
+
+function moveBase(device: Device, to: DeviceRef): void {
+  if (device.kind.type === 'macvlan') device.kind = { ...device.kind, parent: to };
+  else if (device.kind.type === 'vxlan') device.kind = { ...device.kind, by: to.name };
+}
+
+/** Whatever it is that the kernel takes over from what it stands on. */
+const INHERITED_MTU = 9000;
 
 function setMarks(device: Device, marks: Partial<ForeignMarks>): void {
   const foreign: ForeignMarks = { index: 0, group: null, routes: [], ...device.foreign, ...marks };

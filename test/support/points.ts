@@ -28,7 +28,18 @@ const TOOLS = {
 };
 
 /** What changes the kernel, or, with `write`, a sysctl. */
-const CALLS = ['sendmsg', 'mount', 'unshare', 'umount2', 'unlink', 'openat', 'write', 'recvmsg', 'sendto'];
+const CALLS = [
+  'sendmsg',
+  'mount',
+  'unshare',
+  'umount2',
+  'unlink',
+  'openat',
+  'write',
+  'ioctl',
+  'recvmsg',
+  'sendto',
+];
 
 /** Every one of these may fail. */
 export const MESSAGES: ReadonlySet<string> = new Set(['sendmsg', 'sendto', 'recvmsg']);
@@ -144,6 +155,8 @@ function changesSomething(call: string, line: string): boolean {
       return !line.includes('nlmsg_type=RTM_GET');
     case 'openat':
       return line.includes('"/run/netns/') && line.includes('O_CREAT');
+    case 'ioctl':
+      return line.includes('TUNSET');
     case 'write':
       return /write\(1, "[\d ]+", \d+\)/.test(line);
     default:

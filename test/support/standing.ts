@@ -73,7 +73,7 @@ async function orphansBeside(resources: ReadonlyMap<string, Resource>): Promise<
   const ends = [
     ...of('bridges'),
     ...of('links'),
-    ...of('links').map(({ peer }) => peer as Record<string, unknown>),
+    ...of('links').flatMap(({ peer }) => (peer === undefined ? [] : [peer as Record<string, unknown>])),
   ];
   const devices = ends.map((end) => `${String(end['namespace'])} ${String(end['interface'])}`);
   const places = ['host', ...bound.filter((name) => names.includes(name))];

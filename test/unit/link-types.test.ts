@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { CommandFailed } from '../../src/kernel/errors.ts';
+import { problemOfCommand } from '../../src/services/problem.ts';
+
+describe('what a kernel or a machine says that lacks a type of link', () => {
+  it.each([
+    [
+      'ip link add link p0 name m1 group 20851 type macvlan mode bridge',
+      'Error: Unknown device type.',
+      'macvlan',
+    ],
+    ['ip link add name x1 group 20851 type vxlan id 1 dstport 4789', 'Error: Unknown device type.', 'vxlan'],
+    [
+      'ip link add name x1 group 20851 type vxlan id 1',
+      'RTNETLINK answers: Operation not supported',
+      'vxlan',
+    ],
+    ['ip tuntap add dev nt0123456789ab mode tap', 'open: No such file or directory', 'tap'],
+    ['ip -n blue tuntap add dev nt0123456789ab mode tap', 'open: No such device', 'tap'],
+  ])('%s: %s', (command, stderr, type) => {
+    const { slug, message } = problemOfCommand(new CommandFailed(command, 2, stderr));
+    expect([slug, message]).toEqual([
+      'kernel-unsupported',
+      `the kernel lacks interfaces of type ${type}: \`${command}\` said: ${stderr}`,
+    ]);
+  });
+});
