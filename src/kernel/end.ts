@@ -1,14 +1,17 @@
 import type { EndOptions, ObservedOptions } from '../schemas/end.ts';
-import type { KernelState } from './state.ts';
+import type { Device, KernelState } from './state.ts';
 import type { Extras, ExtrasRequest } from './tools.ts';
 
 /** What a device has of those options that a candidate speaks of; the others are not netnsd's to say. */
 export function observedOptions(
-  key: string,
+  { key, kind }: Device,
   found: ObservedOptions,
   candidates: readonly KernelState[],
 ): { options?: EndOptions } {
-  const asked = candidates.flatMap(({ devices }) => devices.get(key)?.options ?? []);
+  const asked = candidates.flatMap(({ devices }) => {
+    const candidate = devices.get(key);
+    return candidate?.kind.type === kind.type ? (candidate.options ?? []) : [];
+  });
   if (asked.length === 0) return {};
   const isAsked = (field: keyof EndOptions): boolean => asked.some((options) => options[field] !== undefined);
   return {

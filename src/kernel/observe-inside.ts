@@ -148,7 +148,7 @@ function observedDevice(
     master: found.bridge,
     addresses: found.addresses.filter((address) => known.has(address)),
     routes,
-    ...observedOptions(device.key, withExtras(found.name, found.options, extras), candidates),
+    ...observedOptions(device, withExtras(found.name, found.options, extras), candidates),
     kind:
       device.kind.type === 'bridge'
         ? { type: 'bridge', stp: found.stp, ageingSeconds: found.ageingSeconds ?? device.kind.ageingSeconds }

@@ -6,6 +6,8 @@ import { run } from '../../src/kernel/run.ts';
 import type { KernelState } from '../../src/kernel/state.ts';
 import type { Intent } from '../../src/plan/intent.ts';
 import { compile, devicesExpected, plan } from '../../src/plan/plan.ts';
+import { familyOf } from '../../src/schemas/address.ts';
+import type { AnyPlaced } from '../../src/schemas/resource.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { intents, nothing } from '../support/intents.ts';
 import { essence } from '../support/model.ts';
@@ -37,6 +39,38 @@ async function differs(want: KernelState, other: KernelState): Promise<unknown> 
   return essence(observed);
 }
 
+/**
+ * What the kernel refuses, whatever the plan, is left out: of links of one end that stand on something, all are but
+ * macvlans that are not alone on a bridge that is up and takes as long packets.
+ */
+function makeable(intent: Intent): Intent {
+  const seen = new Set<string>();
+  const isMakeable = ({ kind, intent: link }: AnyPlaced): boolean => {
+    if (kind !== 'link' || link.type === 'veth' || link.type === 'tap') return true;
+    if (link.type === 'vxlan') {
+      const { namespace, id, remote, device } = link;
+      const identity = `${namespace} ${id} ${familyOf(remote ?? '')}`;
+      const isAnother = !seen.has(identity);
+      seen.add(identity);
+      return device === null && isAnother;
+    }
+    const bridge = [...intent.resources.values()].find(
+      (each) =>
+        each.kind === 'bridge' &&
+        each.intent.interface === link.parent &&
+        each.intent.namespace === link.parentNamespace,
+    );
+    if (bridge?.kind !== 'bridge') return false;
+    return link.mode !== 'passthru' && bridge.intent.up && bridge.intent.mtu >= link.mtu;
+  };
+  return {
+    ...intent,
+    resources: new Map([...intent.resources].filter(([, placed]) => isMakeable(placed))),
+  };
+}
+
+const networks = intents.map(makeable);
+
 describe('plan, on the real kernel', () => {
   it('turns any network into any other, and back into nothing', async () => {
     const before = await kernelState();
@@ -54,6 +88,6 @@ describe('plan, on the real kernel', () => {
       }
       expect(kernelDifferences(before, await kernelState())).toEqual([]);
     };
-    await fc.assert(fc.asyncProperty(intents, intents, changes), { numRuns: RUNS, endOnFailure: true });
+    await fc.assert(fc.asyncProperty(networks, networks, changes), { numRuns: RUNS, endOnFailure: true });
   }, 120_000);
 });
