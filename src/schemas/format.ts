@@ -1,4 +1,6 @@
 import { explainAddress, explainDestination, explainInterfaceAddress, explainNetwork } from './address.ts';
+import { explainAddressOrAuto, explainGateway, explainSubnet } from './ipam.ts';
+import { explainReserved } from './range.ts';
 
 /**
  * The string formats of the API that a regular expression can't say. Each function gives what is wrong with a
@@ -7,6 +9,10 @@ import { explainAddress, explainDestination, explainInterfaceAddress, explainNet
 export const formats = {
   'ip-address': explainAddress,
   'interface-address': explainInterfaceAddress,
+  'interface-address-or-auto': explainAddressOrAuto,
+  gateway: explainGateway,
+  subnet: explainSubnet,
+  'address-range': explainReserved,
   'ip-network': explainNetwork,
   'route-destination': explainDestination,
   'mac-address': explainMac,

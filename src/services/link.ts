@@ -9,10 +9,19 @@ import {
 import { observedInterface } from '../kernel/interface.ts';
 import { parseLink, readsOfLink } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
+import { resolvedLink, usesAuto } from '../plan/ipam.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
-import type { EndIntent, LinkIntent, LinkPeerSpec, LinkSpec, ObservedEnd } from '../schemas/link.ts';
+import type { EndAssigned } from '../schemas/ipam.ts';
+import type {
+  EndIntent,
+  LinkAssigned,
+  LinkIntent,
+  LinkPeerSpec,
+  LinkSpec,
+  ObservedEnd,
+} from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import {
   checkClaims,
@@ -23,6 +32,7 @@ import {
   completeInterfaceName,
   routesOf,
 } from './interface.ts';
+import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
 import type { Found, KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
@@ -47,21 +57,24 @@ export const linkKind: KindService<'link'> = {
         `both ends on the bridge ${intent.bridge} would make a loop; leave one of them off`,
       );
     checkClaims(tiesOfLink(intent).claims, owner, draft);
+    checkFixed(intent, draft);
   },
-  assign: (intent, before) => ({
+  assign: (intent, before, choosing) => ({
+    ...assignEnds(intent, before, choosing),
     mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
     peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
   }),
-  ties: (intent) => tiesOfLink(intent),
+  ties: (intent, assigned) => tiesOfLink(intent, assigned),
+  usesIpam: (intent) => usesAuto(intent) || usesAuto(intent.peer),
   reads: readsOfLink,
-  result: ({ intent, assigned: { mac, peerMac } }, answers) => {
+  result: ({ intent, assigned: { mac, peerMac, ends } }, answers) => {
     const observed = parseLink(intent, answers);
     const { index, peer } = observed;
     const indexes = {
       ...(index === null ? {} : { index }),
       ...(peer.index === null ? {} : { peerIndex: peer.index }),
     };
-    return { observed, assigned: { mac, peerMac, ...indexes } };
+    return { observed, assigned: { mac, peerMac, ...indexes, ...(ends === undefined ? {} : { ends }) } };
   },
   seen: (intent, snapshot) =>
     parseLink(
@@ -71,16 +84,19 @@ export const linkKind: KindService<'link'> = {
   look: async (intent, processes) => parseLink(intent, await lookAt(processes, readsOfLink(intent))),
   find: findLink,
   differences: ({ intent, assigned }, observed, draft) =>
-    differencesOfLink(intent, assigned, observed, {
+    differencesOfLink(resolvedLink(intent, assigned), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: interfaceOfBridge(intent.peer.bridge, draft),
     }),
-  status: (_intent, observed) => ({ ...statusOfEnd(observed), peer: statusOfEnd(observed.peer) }),
+  status: (_intent, observed, { ends }) => ({
+    ...statusOfEnd(observed, ends?.own),
+    peer: statusOfEnd(observed.peer, ends?.peer),
+  }),
 };
 
 function completeEnd(at: string, name: string, spec: LinkSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
-  const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
+  const { addresses, routes, mtu, mac, up } = completeInterface(at, spec, true);
   return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up };
 }
 
@@ -104,15 +120,20 @@ function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draf
     );
 }
 
-function tiesOfLink(intent: LinkIntent): Ties {
+function tiesOfLink(given: LinkIntent, assigned: Pick<LinkAssigned, 'ends'> = {}): Ties {
+  const intent = resolvedLink(given, assigned);
   const ends = [intent, intent.peer];
+  const leases = leaseTiesOf(given, assigned);
   return {
     references: ends.flatMap(({ namespace, bridge }): Ref[] => [
       { kind: 'namespace', name: namespace },
       ...(bridge === null ? [] : [{ kind: 'bridge', name: bridge } as const]),
     ]),
-    claims: ends.flatMap((end) => claimsOfInterface(end.namespace, end.interface, end)),
-    needs: [],
+    claims: [
+      ...ends.flatMap((end) => claimsOfInterface(end.namespace, end.interface, end)),
+      ...leases.claims,
+    ],
+    needs: leases.needs,
   };
 }
 
@@ -120,8 +141,13 @@ function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {
   return bridge === null ? null : (draft.get('bridge', bridge)?.intent.interface ?? null);
 }
 
-function statusOfEnd({ index, mac, mtu, up, operstate, addresses, statistics }: ObservedEnd): object {
-  return { index, mac, mtu, up, operstate, addresses, statistics };
+function statusOfEnd(
+  { index, mac, mtu, up, operstate, addresses, statistics }: ObservedEnd,
+  chosen: EndAssigned | undefined,
+): object {
+  const { leases, gateways } = chosen ?? {};
+  const auto = leases === undefined ? {} : { leases, gateways };
+  return { index, mac, mtu, up, operstate, addresses, statistics, ...auto };
 }
 
 async function findLink(intent: LinkIntent, processes: Processes): Promise<Found<'link'> | null> {
