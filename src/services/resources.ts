@@ -5,7 +5,7 @@ import type { Store } from '../db/store.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { HOST, refText, type Difference, type Kind, type Ref } from '../schemas/common.ts';
-import { DEFAULT_POOLS, type AddressPool, type Lease, type Occupied } from '../schemas/ipam.ts';
+import { DEFAULT_POOLS, type AddressPool, type Lease } from '../schemas/ipam.ts';
 import type { ObservedOf } from '../schemas/resource.ts';
 import { lookToAdopt, type Prospect } from './adoption.ts';
 import { Draft } from './draft.ts';
@@ -206,7 +206,7 @@ export class ResourceService {
     surveyed: () => string[],
     prepare: (draft: Draft, choosing: Pick<Choosing, 'pools' | 'survey'>) => void,
   ): Change {
-    let seen: Occupied[] | null = null;
+    let seen: Awaited<ReturnType<typeof survey>> | null = null;
     return {
       action,
       kind,
@@ -222,6 +222,7 @@ export class ResourceService {
             'not-found',
             `\`${HOST}\` is the reserved name of the daemon's own namespace, which can't be changed`,
           );
+        if (seen instanceof Error) throw seen;
         prepare(draft, { pools: this.#deps.pools ?? DEFAULT_POOLS, survey: seen });
       },
     };
@@ -233,7 +234,6 @@ export class ResourceService {
    * @param onCommit given the answer within the transaction that acknowledges the change
    */
   async make(change: Change, onCommit?: (answer: ChangeAnswer) => void): Promise<ChangeAnswer> {
-    await change.survey?.();
     const done = await this.#deps.engine.submit({
       ...change,
       onCommit: (committed) => onCommit?.(this.#answerTo(committed)),

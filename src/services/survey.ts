@@ -11,21 +11,18 @@ import { mergePatch } from './merge-patch.ts';
 import { problemOfCommand } from './problem.ts';
 import { namespacesToSurvey } from './subnets.ts';
 
-/**
- * What has addresses in the namespaces: one process each. Of one that is not there, nothing.
- *
- * @throws Problem if it can't be read
- */
+/** What has addresses in the namespaces: one process each; or why it can't be read. Of one that is not there, nothing. */
 export async function survey(
   namespaces: readonly string[],
   { processes, lookLimit }: { processes: Processes; lookLimit: LimitFunction },
-): Promise<Occupied[]> {
+): Promise<Occupied[] | Error> {
   const there = namespaces.filter((namespace) => readableInode(namespace) !== null);
   try {
     const answers = await lookLimit(async () => lookAt(processes, there.map(readOfOccupied)));
     return answers.flatMap((answer, at) => (answer === null ? [] : parseOccupied(there[at] ?? '', answer)));
   } catch (error) {
-    throw error instanceof CommandFailed ? problemOfCommand(error) : error;
+    if (error instanceof CommandFailed) return problemOfCommand(error);
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 
