@@ -25,6 +25,7 @@ import { problemRoutes } from './routes/problems.ts';
 import { reconcileRoutes } from './routes/reconcile.ts';
 import { systemRoutes } from './routes/system.ts';
 import { sharedSchemas } from './schemas/index.ts';
+import type { AddressPool } from './schemas/ipam.ts';
 import type { ListenAddress } from './schemas/listen.ts';
 import { Engine } from './services/engine.ts';
 import { ForeignService } from './services/foreign.ts';
@@ -57,6 +58,7 @@ export interface AppOptions {
    * `document`: only to be described; then the kernel is neither looked at nor locked.
    */
   purpose?: 'serve' | 'teardown' | 'document';
+  addressPools?: readonly AddressPool[];
   /** The time, in milliseconds since 1970; the machine's if left out. */
   now?: () => number;
 }
@@ -224,6 +226,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
       processes,
       log,
       lookLimit,
+      pools: options.addressPools,
       mend: async (ref) => reconciler.mend(ref),
       validate: validatorOf(validation.check),
     }),

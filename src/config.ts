@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_POOLS, parsePool, type AddressPool } from './schemas/ipam.ts';
 import type { ListenAddress } from './schemas/listen.ts';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -14,6 +15,8 @@ export interface Config {
   reconcile: (typeof reconcileModes)[number];
   reconcileIntervalMs: number;
   changeTimeoutMs: number;
+  /** What subnets of bridges are chosen from. */
+  addressPools: readonly AddressPool[];
   /** What to do: serve, or remove all that is netnsd's. */
   command: 'serve' | 'teardown';
   /** With teardown: only what is not recorded. */
@@ -58,11 +61,13 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
       `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`,
     );
   }
-  const { listen, reconcileInterval, changeTimeout, unrecorded, ...options } = { ...command.opts<Options>() };
-  const fromEnvironment = env['NETNSD_LISTEN']?.split(/[\s,]+/).filter((text) => text !== '');
+  const { listen, addressPool, reconcileInterval, changeTimeout, unrecorded, ...options } = {
+    ...command.opts<Options>(),
+  };
   const config: Config = {
     ...options,
-    listen: listen ?? parseAll(fromEnvironment) ?? DEFAULT_LISTEN,
+    listen: listen ?? parseAll('NETNSD_LISTEN', env, parseAddress) ?? DEFAULT_LISTEN,
+    addressPools: addressPool ?? parseAll('NETNSD_ADDRESS_POOL', env, parseAddressPool) ?? DEFAULT_POOLS,
     reconcileIntervalMs: reconcileInterval * 1000,
     changeTimeoutMs: changeTimeout * 1000,
     command: command.args[0] === 'teardown' ? 'teardown' : 'serve',
@@ -76,6 +81,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
 
 interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'reconcile'> {
   listen?: ListenAddress[];
+  addressPool?: AddressPool[];
   reconcileInterval: number;
   changeTimeout: number;
   unrecorded?: true;
@@ -153,6 +159,15 @@ function addReconcileOptions(command: Command): Command {
         .argParser(parseSeconds),
     )
     .addOption(
+      new Option(
+        '--address-pool <pool>',
+        'what `subnets: auto` is chosen from: blocks of a length out of a network; may be repeated, and replaces the default (NETNSD_ADDRESS_POOL: separated by commas; default: 10.192.0.0/12:24 and fd6e:6574:6e73::/48:64)',
+      ).argParser((text: string, previous: AddressPool[] | undefined) => [
+        ...(previous ?? []),
+        parseAddressPool(text),
+      ]),
+    )
+    .addOption(
       new Option('--unrecorded', 'with teardown: remove only what bears netnsd’s marks and is not recorded'),
     );
 }
@@ -168,18 +183,26 @@ function parseSeconds(text: string): number {
   return seconds;
 }
 
-function parseAll(texts: string[] | undefined): ListenAddress[] | undefined {
-  if (texts === undefined || texts.length === 0) return undefined;
+/** The values of a variable, separated by commas. */
+function parseAll<T>(variable: string, env: NodeJS.ProcessEnv, parse: (text: string) => T): T[] | undefined {
+  const texts = env[variable]?.split(/[\s,]+/).filter((text) => text !== '') ?? [];
+  if (texts.length === 0) return undefined;
   return texts.map((text) => {
     try {
-      return parseAddress(text);
+      return parse(text);
     } catch (error) {
       throw new UsageExit(
         2,
-        `netnsd: NETNSD_LISTEN: ${error instanceof Error ? error.message : String(error)}; see --help`,
+        `netnsd: ${variable}: ${error instanceof Error ? error.message : String(error)}; see --help`,
       );
     }
   });
+}
+
+function parseAddressPool(text: string): AddressPool {
+  const pool = parsePool(text);
+  if (typeof pool === 'string') throw new InvalidArgumentError(pool);
+  return pool;
 }
 
 /** sun_path of unix(7) holds 108 bytes with the final NUL. */

@@ -76,9 +76,11 @@ function optionsOf({
   auth,
   reconcileIntervalMs,
   changeTimeoutMs,
+  addressPools,
 }: Config): Omit<AppOptions, 'log'> {
   const token = readToken(stateDir);
-  return { version, stateDir, token, needsToken: auth === 'token', reconcileIntervalMs, changeTimeoutMs };
+  const needsToken = auth === 'token';
+  return { version, stateDir, token, needsToken, reconcileIntervalMs, changeTimeoutMs, addressPools };
 }
 
 async function listenOn(app: App, address: ListenAddress): Promise<ListenAddress> {

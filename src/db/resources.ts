@@ -24,6 +24,11 @@ export interface Tie {
   what: string;
 }
 
+/** What is held or needed at a place, and by whom. */
+export interface HeldTie extends Ref {
+  what: string;
+}
+
 export interface ListFilter {
   /** Only resources whose name comes after this one. */
   after: string | null;
@@ -43,6 +48,8 @@ export interface ResourceRepository {
   referrers: (to: Ref) => Ref[];
   claimant: (claim: Tie) => Ref | null;
   needing: (need: Tie) => Ref[];
+  /** All that is held and needed at one place. */
+  tiesAt: (namespace: string) => HeldTie[];
   /** The namespaces in which something needs this, in order. */
   namespacesNeeding: (what: string) => string[];
   put: (resource: Stored) => void;
@@ -74,7 +81,8 @@ export function createResourceRepository(database: Database): ResourceRepository
   return { ...createReads(database), ...createWrites(database) };
 }
 
-type Reads = 'get' | 'list' | 'count' | 'refs' | 'referrers' | 'claimant' | 'needing' | 'namespacesNeeding';
+type Reads =
+  'get' | 'list' | 'count' | 'refs' | 'referrers' | 'claimant' | 'needing' | 'tiesAt' | 'namespacesNeeding';
 
 /** Of the row that stands for the daemon's own namespace, which is nobody's resource. */
 const IS_HOST = "(kind = 'namespace' AND name = 'host')";
@@ -91,6 +99,9 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
   );
   const selectNeeding = database.prepare<[string, string], Ref>(
     'SELECT kind, name FROM need WHERE namespace = ? AND what = ? ORDER BY kind, name',
+  );
+  const selectTies = database.prepare<[string, string], HeldTie>(
+    'SELECT what, kind, name FROM claim WHERE namespace = ? UNION ALL SELECT what, kind, name FROM need WHERE namespace = ?',
   );
   const selectNamespaces = database
     .prepare<[string], string>('SELECT DISTINCT namespace FROM need WHERE what = ? ORDER BY namespace')
@@ -119,6 +130,7 @@ function createReads(database: Database): Pick<ResourceRepository, Reads> {
     referrers: ({ kind, name }) => selectReferrers.all(kind, name),
     claimant: ({ namespace, what }) => selectClaimant.get(namespace, what) ?? null,
     needing: ({ namespace, what }) => selectNeeding.all(namespace, what),
+    tiesAt: (namespace) => selectTies.all(namespace, namespace),
     namespacesNeeding: (what) => selectNamespaces.all(what),
   };
 }

@@ -5,6 +5,7 @@ import type { ForeignService } from '../services/foreign.ts';
 import type { CollectionServices } from './collection-kind.ts';
 import { registerCollection } from './collection.ts';
 import { bridgeExamples } from './examples.ts';
+import { leaseRoutes } from './leases.ts';
 
 export function bridgeRoutes(
   app: FastifyInstance,
@@ -30,4 +31,5 @@ export function bridgeRoutes(
       get: async (name) => (await foreign.bridges(HOST)).find((bridge) => bridge.name === name) ?? null,
     },
   });
+  leaseRoutes(app, services);
 }

@@ -264,7 +264,7 @@ async function makeChange(
   dryRun: boolean | undefined,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  if (dryRun === true) return reply.code(200).send(resources.dryRun(change));
+  if (dryRun === true) return reply.code(200).send(await resources.dryRun(change));
   return sendAnswer(answerTo(await resources.make(change), change), reply);
 }
 

@@ -136,6 +136,8 @@ export const bridgeExamples = {
     routes: [],
     stp: false,
     ageingSeconds: 300,
+    subnets: ['10.1.1.0/24'],
+    reserved: ['10.1.1.200-10.1.1.255'],
     mtu: 1500,
     mac: null,
     up: true,
@@ -154,8 +156,23 @@ export const bridgeExamples = {
       bridgeId: '8000.6e8e9290533f',
       stp: false,
       ports: ['veth00'],
+      subnets: [{ subnet: '10.1.1.0/24', gateway: '10.1.1.3' }],
     },
   },
+};
+
+export const leasesExample = {
+  items: [
+    {
+      address: '10.1.1.2',
+      subnet: '10.1.1.0/24',
+      link: 'veth00',
+      end: 'peer',
+      interface: 'veth10',
+      namespace: 'blue',
+      since: '2026-01-02T03:04:05.678Z',
+    },
+  ],
 };
 
 export const natExamples = {

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
+import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
 import {
   Route,
   interfaceFields,
@@ -7,11 +7,18 @@ import {
   type InterfaceIntent,
   type ObservedInterface,
 } from './interface.ts';
+import { Subnet, type SubnetAssigned } from './ipam.ts';
 import { nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
 /** AGEING_MAX: the kernel keeps centiseconds in 32 bits; beyond some days the number has no use. */
 const MAX_AGEING_SECONDS = 1_000_000;
+
+/** Two IPv6 addresses have 79 characters at most. */
+const AddressRange = Type.String({
+  ...formatted('address-range', 'an address, or a range such as 10.1.1.200-10.1.1.255'),
+  maxLength: 79,
+});
 
 const fields = {
   interface: Type.Optional(InterfaceName),
@@ -24,6 +31,26 @@ const fields = {
       maximum: MAX_AGEING_SECONDS,
       default: 300,
       description: 'how long a learnt MAC address is kept, in seconds',
+    }),
+  ),
+  subnets: Type.Optional(
+    Type.Array(
+      formatted('subnet', 'a network such as 10.1.1.0/24; or `auto`, `auto-ipv6`: one that nothing has'),
+      {
+        maxItems: 16,
+        uniqueItems: true,
+        default: [],
+        description:
+          'what addresses are given from to the other ends of links that say `auto`; the bridge is the gateway',
+      },
+    ),
+  ),
+  reserved: Type.Optional(
+    Type.Array(AddressRange, {
+      maxItems: 256,
+      uniqueItems: true,
+      default: [],
+      description: 'addresses of the subnets that are given to nobody',
     }),
   ),
   labels: Type.Optional(Labels),
@@ -42,6 +69,9 @@ export interface BridgeIntent extends InterfaceIntent {
   namespace: string;
   stp: boolean;
   ageingSeconds: number;
+  /** Networks, or what says that one is to be chosen. */
+  subnets: string[];
+  reserved: string[];
   labels: Labels;
 }
 
@@ -49,6 +79,8 @@ export interface BridgeAssigned {
   mac: string;
   /** The kernel's interface index, of when it was last made or changed. */
   index?: number;
+  /** Left out if it has none. */
+  subnets?: SubnetAssigned[];
 }
 
 export const BridgeStatus = strictObject(
@@ -58,6 +90,7 @@ export const BridgeStatus = strictObject(
     bridgeId: nullable(Type.String({ description: 'priority and MAC address, as `brctl show` prints it' })),
     stp: Type.Boolean(),
     ports: Type.Array(Type.String(), { description: 'interface names, in order' }),
+    subnets: Type.Optional(Type.Array(ref(Subnet), { description: 'left out if it has none' })),
   },
   { $id: 'BridgeStatus' },
 );
@@ -71,6 +104,8 @@ export const Bridge = strictObject(
     routes: Type.Array(ref(Route)),
     stp: Type.Boolean(),
     ageingSeconds: Type.Integer(),
+    subnets: Type.Array(Type.String()),
+    reserved: Type.Array(Type.String()),
     mtu: Type.Integer(),
     mac: nullable(Type.String()),
     up: Type.Boolean(),

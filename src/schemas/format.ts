@@ -5,6 +5,8 @@ import {
   explainMulticast,
   explainNetwork,
 } from './address.ts';
+import { explainAddressOrAuto, explainGateway, explainSubnet } from './ipam.ts';
+import { explainReserved } from './range.ts';
 
 /**
  * The string formats of the API that a regular expression can't say. Each function gives what is wrong with a
@@ -14,6 +16,10 @@ export const formats = {
   'ip-address': explainAddress,
   'multicast-address': explainMulticast,
   'interface-address': explainInterfaceAddress,
+  'interface-address-or-auto': explainAddressOrAuto,
+  gateway: explainGateway,
+  subnet: explainSubnet,
+  'address-range': explainReserved,
   'ip-network': explainNetwork,
   'route-destination': explainDestination,
   'mac-address': explainMac,

@@ -3,6 +3,7 @@ import { Bridge, BridgeCreate, BridgePut, BridgeStatus, ForeignBridge, bridgePat
 import { Difference, Reference, Statistics } from './common.ts';
 import { driftSchemas } from './drift.ts';
 import { inspectSchemas } from './inspect.ts';
+import { EndLease, Lease, Subnet } from './ipam.ts';
 import { Interface, Route } from './interface.ts';
 import { Link, LinkCreate, LinkPut, LinkStatus, linkPatch, linkSchemas } from './link.ts';
 import {
@@ -24,6 +25,9 @@ export const sharedSchemas: readonly TSchema[] = [
   Statistics,
   Route,
   Interface,
+  Subnet,
+  EndLease,
+  Lease,
   ProblemDocument,
   DryRunAnswer,
   Operation,

@@ -6,7 +6,14 @@ import { nullable, ref, strictObject } from './object.ts';
 export const Route = strictObject(
   {
     to: formatted('route-destination', '`default` or a network such as 10.2.0.0/16'),
-    via: Type.Optional(nullable(formatted('ip-address', 'the gateway; null for what is on the link itself'))),
+    via: Type.Optional(
+      nullable(
+        formatted(
+          'gateway',
+          'the gateway; null for what is on the link itself; at an end of a link `auto`, the bridge at the other end',
+        ),
+      ),
+    ),
     metric: Type.Optional(
       nullable(
         Type.Integer({ minimum: 0, maximum: 4_294_967_295, description: 'null is the kernel’s default' }),
@@ -40,10 +47,13 @@ export interface Route {
 
 export const MAC_DESCRIPTION = 'a unicast MAC address; null has one chosen once and kept';
 
+const ADDRESS_DESCRIPTION =
+  'an address with its prefix length; at an end of a veth pair `auto`, one from each subnet of the bridge at the other end';
+
 /** The fields that bridges and both ends of a link share. */
 export const interfaceFields = {
   addresses: Type.Optional(
-    Type.Array(formatted('interface-address', 'an address with its prefix length'), {
+    Type.Array(formatted('interface-address-or-auto', ADDRESS_DESCRIPTION), {
       maxItems: 64,
       uniqueItems: true,
       default: [],

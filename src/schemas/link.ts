@@ -8,6 +8,7 @@ import {
   type InterfaceIntent,
   type ObservedInterface,
 } from './interface.ts';
+import { EndLease, type EndAssigned } from './ipam.ts';
 import {
   singleAnswers,
   singleCreates,
@@ -90,11 +91,21 @@ export interface LinkAssigned {
   /** The kernel's interface indexes, of when it was last made or changed. */
   index?: number;
   peerIndex?: number;
+  /** What was chosen for ends that say `auto`. */
+  ends?: Partial<Record<EndName, EndAssigned>>;
 }
 
-const LinkPeerStatus = strictObject({ ...observedInterfaceFields }, { $id: 'LinkPeerStatus' });
+const autoStatus = {
+  leases: Type.Optional(
+    Type.Array(ref(EndLease), { description: 'what was chosen for `auto`; left out if nothing was' }),
+  ),
+  gateways: Type.Optional(
+    Type.Array(Type.String(), { description: 'what `via: auto` means; left out with `leases`' }),
+  ),
+};
+const LinkPeerStatus = strictObject({ ...observedInterfaceFields, ...autoStatus }, { $id: 'LinkPeerStatus' });
 export const LinkStatus = strictObject(
-  { ...statusFields, ...observedInterfaceFields, peer: ref(LinkPeerStatus) },
+  { ...statusFields, ...observedInterfaceFields, ...autoStatus, peer: ref(LinkPeerStatus) },
   { $id: 'LinkStatus' },
 );
 

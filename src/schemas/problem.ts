@@ -85,7 +85,7 @@ export const problemKinds = {
     status: 422,
     title: 'It can’t be',
     explanation:
-      'The request is well formed, but what it asks for can’t be: it names a namespace or bridge that is not there, an address or interface that another resource has, a gateway that is not reachable. Or its `Idempotency-Key` came with another request before. `detail` says which.',
+      'The request is well formed, but what it asks for can’t be: it names a namespace or bridge that is not there, an address or interface that another resource has, a gateway that is not reachable, a subnet that overlaps something. Or its `Idempotency-Key` came with another request before. `detail` says which.',
   },
   'kernel-error': {
     status: 500,
@@ -137,7 +137,7 @@ export const problemKinds = {
     status: 507,
     title: 'A limit is reached',
     explanation:
-      'A limit of the kernel (namespaces: user.max_net_namespaces; ports of a bridge: 1,000) or the disk of the store is used up. `GET /system` shows limits and use.',
+      'A limit of the kernel (namespaces: user.max_net_namespaces; ports of a bridge: 1,000), a subnet of a bridge or the disk of the store is used up. `GET /system` shows limits and use.',
   },
 } as const satisfies Record<string, ProblemKind>;
 

@@ -56,6 +56,11 @@ function problemOf<K extends Kind>(
   const { observed, assigned, mismatches, inode } = found;
   const owned = ownerOf(ref, found, store);
   if (owned !== null) return owned;
+  if (kindOf(ref.kind).usesIpam?.(intent) === true)
+    return new Problem(
+      'unprocessable',
+      'the kernel has it already, and what is adopted is asked for as it is: give its addresses and routes in full and leave `subnets` out, and change that with a PATCH once it is adopted',
+    );
   if (inode !== null && inode === inodeOfProcess('self'))
     return new Problem(
       'unprocessable',

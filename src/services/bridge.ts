@@ -4,8 +4,10 @@ import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
-import type { BridgeIntent } from '../schemas/bridge.ts';
+import { resolvedBridge } from '../plan/ipam.ts';
+import type { BridgeAssigned, BridgeIntent } from '../schemas/bridge.ts';
 import { HOST, refText } from '../schemas/common.ts';
+import { leaseTie } from '../schemas/ipam.ts';
 import type { Draft } from './draft.ts';
 import {
   checkClaims,
@@ -19,6 +21,7 @@ import {
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
+import { assignSubnets, checkSubnets } from './subnets.ts';
 
 const DEFAULT_AGEING_SECONDS = 300;
 
@@ -26,9 +29,10 @@ export const bridgeKind: KindService<'bridge'> = {
   kind: 'bridge',
   complete: (spec) => {
     const { name, namespace = HOST, stp = false, ageingSeconds = DEFAULT_AGEING_SECONDS, labels = {} } = spec;
+    const { subnets = [], reserved = [] } = spec;
     const { addresses, routes, mtu, mac, up } = completeInterface('', spec);
     const interfaceName = completeInterfaceName(spec.interface, name);
-    return {
+    const intent = {
       name,
       interface: interfaceName,
       namespace,
@@ -36,23 +40,34 @@ export const bridgeKind: KindService<'bridge'> = {
       routes,
       stp,
       ageingSeconds,
+      subnets,
+      reserved,
       mtu,
       mac,
       up,
       labels,
     };
+    checkSubnets(intent);
+    return intent;
   },
   check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },
-  assign: ({ mac }, before) => ({ mac: mac ?? before?.assigned.mac ?? chooseMac() }),
-  ties: (intent) => tiesOfBridge(intent),
+  assign: (intent, before, choosing) => ({
+    mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
+    ...assignSubnets(intent, before, choosing),
+  }),
+  ties: (intent, assigned) => tiesOfBridge(intent, assigned),
+  usesIpam: ({ subnets }) => subnets.length > 0,
   reads: readsOfBridge,
-  result: ({ intent, assigned: { mac } }, answers) => {
+  result: ({ intent, assigned: { index: _index, ...chosen } }, answers) => {
     const observed = parseBridge(intent, answers);
-    return { observed, assigned: { mac, ...(observed.index === null ? {} : { index: observed.index }) } };
+    return {
+      observed,
+      assigned: { ...chosen, ...(observed.index === null ? {} : { index: observed.index }) },
+    };
   },
   seen: (intent, snapshot) =>
     parseBridge(
@@ -75,8 +90,16 @@ export const bridgeKind: KindService<'bridge'> = {
       inode: null,
     };
   },
-  differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
-  status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({
+  differences: ({ intent, assigned }, observed) =>
+    differencesOfBridge(resolvedBridge(intent, assigned), assigned, observed),
+  status: (
+    _intent,
+    { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports },
+    { subnets },
+  ) => ({
+    ...(subnets === undefined
+      ? {}
+      : { subnets: subnets.map(({ subnet, gateway }) => ({ subnet, gateway })) }),
     index,
     mac,
     mtu,
@@ -90,10 +113,14 @@ export const bridgeKind: KindService<'bridge'> = {
   }),
 };
 
-function tiesOfBridge(intent: BridgeIntent): Ties {
+function tiesOfBridge(given: BridgeIntent, assigned: BridgeAssigned = { mac: '' }): Ties {
+  const intent = resolvedBridge(given, assigned);
   return {
     references: [{ kind: 'namespace', name: intent.namespace }],
-    claims: claimsOfInterface(intent.namespace, intent.interface, intent),
+    claims: [
+      ...claimsOfInterface(intent.namespace, intent.interface, intent),
+      ...(assigned.subnets ?? []).map(({ gateway }) => leaseTie(intent.name, gateway)),
+    ],
     needs: [],
   };
 }

@@ -17,6 +17,8 @@ export interface Change {
   caller: Caller;
   /** Takes over what netnsd has not made: goes alone, so that it can be undone for what it is. */
   adopts?: boolean;
+  /** Looks, in the lane, at what has to be known of the kernel before `prepare`, which throws what it fails with. */
+  survey?: () => Promise<void>;
   /** Lays the change over the draft, or throws a problem. */
   prepare: (draft: Draft) => void;
   /** Called within the transaction that acknowledges the change, each time that is tried. */

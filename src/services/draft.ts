@@ -1,4 +1,4 @@
-import type { ResourceRepository, Stored, Tie, Ties } from '../db/resources.ts';
+import type { HeldTie, ResourceRepository, Stored, Tie, Ties } from '../db/resources.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Kind, type Ref } from '../schemas/common.ts';
 
@@ -83,6 +83,25 @@ export class Draft {
   /** Those that need it beside one another. */
   needing(need: Tie): Ref[] {
     return this.#overlay(this.#resources.needing(need), ({ needs }) => needs.some(isSame(need)));
+  }
+
+  /** All that is held and needed at one place. */
+  tiesAt(namespace: string): HeldTie[] {
+    const untouched = this.#resources.tiesAt(namespace).filter((tie) => !this.#touched.has(refText(tie)));
+    const touched = this.touched.flatMap(({ ref, tiesAfter: { claims, needs } }) =>
+      [...claims, ...needs]
+        .filter((tie) => tie.namespace === namespace)
+        .map(({ what }) => ({ ...ref, what })),
+    );
+    return [...untouched, ...touched];
+  }
+
+  /** All of a kind. */
+  all<K extends Kind>(kind: K): Stored<K>[] {
+    const names = [...this.#resources.refs(kind), ...this.touched.map(({ ref }) => ref)]
+      .filter((ref) => ref.kind === kind)
+      .map(({ name }) => name);
+    return [...new Set(names)].flatMap((name) => this.get(kind, name) ?? []);
   }
 
   #overlay(stored: Ref[], hasNow: (ties: Ties) => boolean): Ref[] {

@@ -139,6 +139,7 @@ export class Engine {
   async #runTogether(batch: readonly Waiting[]): Promise<void> {
     for (const { timer } of batch) clearTimeout(timer);
     try {
+      await Promise.all(batch.map(async ({ change }) => change.survey?.()));
       await this.#runBatch(batch);
     } catch (error) {
       // Nobody waits for ever, and the lane goes on; who is answered already stays so.

@@ -3,6 +3,7 @@ import type { Tie } from '../db/resources.ts';
 import { DEFAULT_TABLE, type InterfaceIntent, type Route, type RouteSpec } from '../schemas/interface.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
 import { INTERFACE_NAME, refText, type Kind, type Ref } from '../schemas/common.ts';
+import { AUTO } from '../schemas/ipam.ts';
 import { familyOfRoute, routeKey, routeKeyIn } from '../schemas/route.ts';
 import type { Draft } from './draft.ts';
 import { Problem, invalidField, taken, unknownReference } from './problem.ts';
@@ -20,10 +21,15 @@ const DEFAULT_MTU = 1500;
 /** RFC 8200: a link that carries IPv6 has an MTU of 1280 or more; below it the kernel turns IPv6 off. */
 export const SMALLEST_IPV6_MTU = 1280;
 
-/** Fills the defaults of an interface's fields in; `at` is where they are in the body. */
-export function completeInterface(at: string, spec: InterfaceSpec): InterfaceIntent {
+/**
+ * Fills the defaults of an interface's fields in; `at` is where they are in the body.
+ *
+ * @param mayBeAuto whether there can be a bridge at the other end that chooses
+ */
+export function completeInterface(at: string, spec: InterfaceSpec, mayBeAuto = false): InterfaceIntent {
   const { addresses = [], routes = [], mtu = DEFAULT_MTU, mac = null, up = true } = spec;
   const intent = { addresses, routes: routes.map(completeRoute), mtu, mac, up };
+  if (!mayBeAuto) checkNotAuto(at, intent);
   checkAddresses(at, intent);
   for (const [index, route] of intent.routes.entries()) checkRoute(`${at}/routes/${index}`, route);
   const keys = intent.routes.map(routeKey);
@@ -52,6 +58,15 @@ function completeRoute({
   return { to, via, metric, src, table };
 }
 
+function checkNotAuto(at: string, { addresses, routes }: InterfaceIntent): void {
+  const address = addresses.indexOf(AUTO);
+  if (address !== -1) throw invalidField(`${at}/addresses/${address}`, NOT_AUTO);
+  const route = routes.findIndex(({ via }) => via === AUTO);
+  if (route !== -1) throw invalidField(`${at}/routes/${route}/via`, NOT_AUTO);
+}
+
+const NOT_AUTO = 'can be `auto` only at an end of a veth pair whose other end is on a bridge with subnets';
+
 function checkAddresses(at: string, { addresses, mtu }: InterfaceIntent): void {
   const plain = addresses.map((address) => parsePrefix(address).address);
   const repeated = plain.findIndex((address, index) => plain.indexOf(address) !== index);
@@ -65,8 +80,9 @@ function checkAddresses(at: string, { addresses, mtu }: InterfaceIntent): void {
 }
 
 function checkRoute(at: string, route: Route): void {
-  const { to, via, src } = route;
-  const family = familyOfRoute(route);
+  const { to, src } = route;
+  const via = route.via === AUTO ? null : route.via;
+  const family = familyOfRoute({ ...route, via });
   for (const [field, value] of Object.entries({ to: to === 'default' ? null : to, via, src }))
     if (value !== null && familyOf(value) !== family)
       throw invalidField(
@@ -81,13 +97,17 @@ export function claimsOfInterface(
   name: string,
   { addresses, routes }: InterfaceIntent,
 ): Tie[] {
-  const whats = [interfaceTie(name), ...addresses.map(addressTie), ...routes.map((route) => routeTie(route))];
+  const whats = [
+    interfaceTie(name),
+    ...addresses.filter((address) => address !== AUTO).map(addressTie),
+    ...routes.filter(({ via }) => via !== AUTO).map((route) => routeTie(route)),
+  ];
   return [...new Set(whats)].map((what) => ({ namespace, what }));
 }
 
 /** The routes that an interface is to have: none while it is down. */
 export function routesOf({ up, routes }: InterfaceIntent): Route[] {
-  return up ? routes : [];
+  return up ? routes.filter(({ via }) => via !== AUTO) : [];
 }
 
 /** How an interface stands in claims and needs. */

@@ -10,6 +10,7 @@ import type { NamespaceSpec } from '../schemas/namespace.ts';
 import type { NatSpec } from '../schemas/nat.ts';
 import type { AssignedOf, IntentOf, ObservedOf } from '../schemas/resource.ts';
 import type { Draft } from './draft.ts';
+import type { Choosing } from './ipam.ts';
 
 interface Specs {
   namespace: NamespaceSpec;
@@ -39,9 +40,12 @@ export interface KindService<K extends Kind> {
   complete: (spec: SpecOf<K>) => IntentOf<K>;
   /** Throws a problem if the intent can't be beside all that is recorded. `before` is null for a new resource. */
   check: (intent: IntentOf<K>, draft: Draft, before: Stored<K> | null) => void;
-  /** What netnsd chooses itself; what it chose before, it keeps. */
-  assign: (intent: IntentOf<K>, before: Stored<K> | null) => AssignedOf<K>;
-  ties: (intent: IntentOf<K>) => Ties;
+  /** What netnsd chooses itself; what it chose before, it keeps. Throws a problem if there is nothing to choose. */
+  assign: (intent: IntentOf<K>, before: Stored<K> | null, choosing: Choosing) => AssignedOf<K>;
+  /** What it holds and needs; without what was chosen, as far as that can be told. */
+  ties: (intent: IntentOf<K>, assigned?: AssignedOf<K>) => Ties;
+  /** Whether addresses are left to netnsd, or are given by it. */
+  usesIpam?: (intent: IntentOf<K>) => boolean;
   /** What to read, in the processes of a plan, once it is carried out. */
   reads: (intent: IntentOf<K>) => Read[];
   /** What the kernel has after a plan was carried out, and what netnsd learnt by it. */
@@ -62,5 +66,5 @@ export interface KindService<K extends Kind> {
   /** The intent as a client sees it, where that is more than what is recorded. */
   shown?: (intent: IntentOf<K>) => object;
   /** The kind's own part of the public status. */
-  status: (intent: IntentOf<K>, observed: ObservedOf<K>) => object;
+  status: (intent: IntentOf<K>, observed: ObservedOf<K>, assigned: AssignedOf<K>) => object;
 }

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Stored } from '../db/resources.ts';
-import { refText, type Kind, type Ref } from '../schemas/common.ts';
+import { refText, type Kind, type Meta, type Ref } from '../schemas/common.ts';
 import type { Prospect } from './adoption.ts';
 import type { Draft } from './draft.ts';
-import { interfaceTie } from './interface.ts';
+import { checkClaims, interfaceTie } from './interface.ts';
+import { reassign, type Choosing } from './ipam.ts';
 import { checkNeeded } from './link-types.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
@@ -14,7 +15,7 @@ export function layOver<K extends Kind>(
   kind: K,
   spec: SpecOf<K>,
   before: Stored<K> | null,
-  prospect: Prospect<K> | null = null,
+  { prospect = null, ...given }: Omit<Choosing, 'draft' | 'now'> & { prospect?: Prospect<K> | null },
 ): void {
   const service = kindOf(kind);
   const intent = service.complete(spec);
@@ -23,19 +24,29 @@ export function layOver<K extends Kind>(
   service.check(intent, draft, before);
   if (prospect !== null && prospect.problem !== null) throw prospect.problem;
   const now = new Date().toISOString();
+  const choosing = { ...given, draft, now };
   const resource: Stored<K> = {
     kind,
     name: spec.name,
     intent,
-    assigned: prospect?.assigned ?? service.assign(intent, before),
+    assigned: prospect?.assigned ?? service.assign(intent, before, choosing),
     observed: null,
     failure: null,
-    revision: (before?.revision ?? 0) + 1,
-    createdAt: before?.createdAt ?? now,
-    updatedAt: now,
+    ...metaAfter(before, now),
   };
   checkNeeded(before, resource, draft, tiesOf);
+  if (service.usesIpam?.(intent) === true) checkClaims(tiesOf(resource).claims, resource, draft);
   draft.put(resource, prospect?.adoption);
+  if (before !== null && isBridge(before)) reassign(before, choosing);
+}
+
+function metaAfter(before: Stored | null, now: string): Meta {
+  if (before === null) return { revision: 1, createdAt: now, updatedAt: now };
+  return { revision: before.revision + 1, createdAt: before.createdAt, updatedAt: now };
+}
+
+function isBridge(stored: Stored): stored is Stored<'bridge'> {
+  return stored.kind === 'bridge';
 }
 
 /** Those that name it, and the rules that name its interfaces. */

@@ -17,18 +17,22 @@ import {
 } from '../kernel/link.ts';
 import type { Answer } from '../kernel/sessions.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
+import { resolvedLink, usesAuto } from '../plan/ipam.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
-import type {
-  EndIntent,
-  LinkIntent,
-  LinkPeerSpec,
-  ObservedEnd,
-  ObservedLink,
-  VethIntent,
-  VethSpec,
+import type { EndAssigned } from '../schemas/ipam.ts';
+import {
+  endsOf,
+  type EndIntent,
+  type LinkAssigned,
+  type LinkIntent,
+  type LinkPeerSpec,
+  type ObservedEnd,
+  type ObservedLink,
+  type VethIntent,
+  type VethSpec,
 } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import { checkSysctlsOfEnd, completeOptions } from './end.ts';
@@ -41,6 +45,7 @@ import {
   completeInterfaceName,
   routesOf,
 } from './interface.ts';
+import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
 import type { Found, KindService } from './kind.ts';
 import {
   assignSingle,
@@ -80,18 +85,21 @@ export const linkKind: KindService<'link'> = {
         `both ends on the bridge ${intent.bridge} would make a loop; leave one of them off`,
       );
     checkClaims(tiesOfLink(intent).claims, owner, draft);
+    checkFixed(intent, draft);
   },
-  assign: (intent, before) =>
+  assign: (intent, before, choosing) =>
     intent.type === 'veth'
       ? {
+          ...assignEnds(intent, before, choosing),
           mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
           peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
         }
       : assignSingle(intent, before?.assigned),
-  ties: (intent) => (intent.type === 'veth' ? tiesOfLink(intent) : tiesOfSingle(intent)),
+  ties: (intent, assigned) => (intent.type === 'veth' ? tiesOfLink(intent, assigned) : tiesOfSingle(intent)),
+  usesIpam: (intent) => endsOf(intent).some(usesAuto),
   // What was written is not read again.
   reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
-  result: ({ intent, assigned: { mac, peerMac } }, answers) => {
+  result: ({ intent, assigned: { mac, peerMac, ends } }, answers) => {
     const observed = asWritten(intent, parseLink(intent, answers));
     const { index } = observed;
     const peerIndex = 'peer' in observed ? observed.peer.index : null;
@@ -99,7 +107,12 @@ export const linkKind: KindService<'link'> = {
       ...(index === null ? {} : { index }),
       ...(peerIndex === null ? {} : { peerIndex }),
     };
-    return { observed, assigned: { mac, ...(peerMac === undefined ? {} : { peerMac }), ...indexes } };
+    const own = {
+      mac,
+      ...(peerMac === undefined ? {} : { peerMac }),
+      ...(ends === undefined ? {} : { ends }),
+    };
+    return { observed, assigned: { ...own, ...indexes } };
   },
   seen: (intent, snapshot) =>
     parseLink(
@@ -111,7 +124,7 @@ export const linkKind: KindService<'link'> = {
   find: async (intent, processes) =>
     intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
   differences: ({ intent, assigned }, observed, draft) =>
-    differencesOfLink(intent, assigned, observed, {
+    differencesOfLink(resolvedLink(intent, assigned), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: intent.type === 'veth' ? interfaceOfBridge(intent.peer.bridge, draft) : null,
     }),
@@ -120,15 +133,15 @@ export const linkKind: KindService<'link'> = {
     ...shownOptions(intent),
     ...(intent.type === 'veth' ? { peer: { ...intent.peer, ...shownOptions(intent.peer) } } : {}),
   }),
-  status: (_intent, observed) => ({
-    ...statusOfEnd(observed),
-    ...('peer' in observed ? { peer: statusOfEnd(observed.peer) } : {}),
+  status: (_intent, observed, { ends }) => ({
+    ...statusOfEnd(observed, ends?.own),
+    ...('peer' in observed ? { peer: statusOfEnd(observed.peer, ends?.peer) } : {}),
   }),
 };
 
 function completeEnd(at: string, name: string, spec: VethSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
-  const { addresses, routes, mtu, mac, up } = completeInterface(at, spec);
+  const { addresses, routes, mtu, mac, up } = completeInterface(at, spec, true);
   const options = completeOptions(at, spec, { bridge, mtu });
   return { interface: name, namespace, bridge, addresses, routes, mtu, mac, up, ...options };
 }
@@ -163,15 +176,20 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
     );
 }
 
-function tiesOfLink(intent: VethIntent): Ties {
+function tiesOfLink(given: VethIntent, assigned: Pick<LinkAssigned, 'ends'> = {}): Ties {
+  const intent = resolvedLink(given, assigned);
   const ends = [intent, intent.peer];
+  const leases = leaseTiesOf(given, assigned);
   return {
     references: ends.flatMap(({ namespace, bridge }): Ref[] => [
       { kind: 'namespace', name: namespace },
       ...(bridge === null ? [] : [{ kind: 'bridge', name: bridge } as const]),
     ]),
-    claims: ends.flatMap((end) => claimsOfInterface(end.namespace, end.interface, end)),
-    needs: [],
+    claims: [
+      ...ends.flatMap((end) => claimsOfInterface(end.namespace, end.interface, end)),
+      ...leases.claims,
+    ],
+    needs: leases.needs,
   };
 }
 
@@ -179,8 +197,13 @@ function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {
   return bridge === null ? null : (draft.get('bridge', bridge)?.intent.interface ?? null);
 }
 
-function statusOfEnd({ index, mac, mtu, up, operstate, addresses, statistics }: ObservedEnd): object {
-  return { index, mac, mtu, up, operstate, addresses, statistics };
+function statusOfEnd(
+  { index, mac, mtu, up, operstate, addresses, statistics }: ObservedEnd,
+  chosen: EndAssigned | undefined,
+): object {
+  const { leases, gateways } = chosen ?? {};
+  const auto = leases === undefined ? {} : { leases, gateways };
+  return { index, mac, mtu, up, operstate, addresses, statistics, ...auto };
 }
 
 async function findLink(intent: VethIntent, processes: Processes): Promise<Found<'link'> | null> {

@@ -47,6 +47,23 @@ export function taken(what: string, owner: Ref): Problem {
   });
 }
 
+/** A new resource bears the name of one that is there. */
+export function nameConflict(ref: Ref): Problem {
+  return new Problem(
+    'name-conflict',
+    `${refText(ref)} is recorded already; choose another name, or PUT to change it`,
+    { references: [ref] },
+  );
+}
+
+/** What is asked for is not recorded. */
+export function notFound({ kind, name }: Ref): Problem {
+  return new Problem(
+    'not-found',
+    `no ${kind} ${JSON.stringify(name)} is recorded; GET the collection to see what there is`,
+  );
+}
+
 /** A refusal by the kernel or a tool, as whoever asked is to see it. */
 export function problemOfCommand(failure: CommandFailed): Problem {
   const { command, exitCode, stderr } = failure;

@@ -5,19 +5,24 @@ import type { Store } from '../db/store.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { HOST, refText, type Difference, type Kind, type Ref } from '../schemas/common.ts';
+import { DEFAULT_POOLS, type AddressPool, type Lease } from '../schemas/ipam.ts';
 import type { ObservedOf } from '../schemas/resource.ts';
-import { lookToAdopt } from './adoption.ts';
+import { lookToAdopt, type Prospect } from './adoption.ts';
 import { Draft } from './draft.ts';
 import type { Caller, Change, Done, DryRun } from './change.ts';
 import { checkConditions, type Conditions } from './conditions.ts';
 import type { Engine } from './engine.ts';
+import type { Choosing } from './ipam.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { deleteWithReferrers, layOver, referrersOf } from './lay-over.ts';
+import { leasesOf } from './leases.ts';
 import { checkPatchedType } from './link-types.ts';
 import { mergePatch } from './merge-patch.ts';
-import { Problem, problemOfCommand } from './problem.ts';
+import { Problem, nameConflict, notFound, problemOfCommand } from './problem.ts';
 import type { Repaired } from './repair.ts';
+import { stateOf } from './state.ts';
+import { namespacesOfChange, survey } from './survey.ts';
 
 /** A resource as a client sees it: intent, revision, times, status. */
 export type PublicResource = Record<string, unknown> & { revision: number };
@@ -41,6 +46,8 @@ interface Deps {
   log: Logger;
   /** Bounds how many reads look at the kernel side by side. */
   lookLimit: LimitFunction;
+  /** What subnets are chosen from; the default if left out. */
+  pools?: readonly AddressPool[] | undefined;
   /** Puts a resource in order that the kernel does not have as it is recorded. */
   mend: (ref: Ref) => Promise<Repaired>;
   /** Throws a problem unless the body, merged from a patch, fits the kind's schema. */
@@ -56,20 +63,17 @@ export class ResourceService {
   }
 
   creation<K extends Kind>(kind: K, spec: SpecOf<K>, conditions: Conditions, caller: Caller): Change {
-    return this.#change('create', kind, spec.name, caller, (draft) => {
+    const surveyed = this.#surveyed(kind, spec);
+    return this.#change('create', { kind, name: spec.name }, caller, surveyed, (draft, choosing) => {
       const before = draft.get(kind, spec.name);
       if (before !== null) throw nameConflict({ kind, name: spec.name });
       checkConditions(conditions, before, { kind, name: spec.name });
-      layOver(draft, kind, spec, before);
+      layOver(draft, kind, spec, before, choosing);
     });
   }
 
   replacement<K extends Kind>(kind: K, spec: SpecOf<K>, conditions: Conditions, caller: Caller): Change {
-    return this.#change('replace', kind, spec.name, caller, (draft) => {
-      const before = draft.get(kind, spec.name);
-      checkConditions(conditions, before, { kind, name: spec.name });
-      layOver(draft, kind, spec, before);
-    });
+    return this.#replacement(kind, spec, conditions, caller, null);
   }
 
   /** The same, but that it takes over what is in the kernel already, if that is as the resource is to be. */
@@ -81,16 +85,28 @@ export class ResourceService {
   ): Promise<Change> {
     const { lookLimit } = this.#deps;
     const prospect = await lookLimit(async () => lookToAdopt(kind, spec, this.#deps));
-    const change = this.#change('replace', kind, spec.name, caller, (draft) => {
-      const before = draft.get(kind, spec.name);
-      checkConditions(conditions, before, { kind, name: spec.name });
-      layOver(draft, kind, spec, before, before === null ? prospect : null);
-    });
+    const change = this.#replacement(kind, spec, conditions, caller, prospect);
     return { ...change, adopts: prospect !== null };
   }
 
+  #replacement<K extends Kind>(
+    kind: K,
+    spec: SpecOf<K>,
+    conditions: Conditions,
+    caller: Caller,
+    prospect: Prospect<K> | null,
+  ): Change {
+    const ref = { kind, name: spec.name };
+    return this.#change('replace', ref, caller, this.#surveyed(kind, spec), (draft, choosing) => {
+      const before = draft.get(kind, spec.name);
+      checkConditions(conditions, before, ref);
+      layOver(draft, kind, spec, before, { ...choosing, prospect: before === null ? prospect : null });
+    });
+  }
+
   patching(kind: Kind, name: string, patch: unknown, conditions: Conditions, caller: Caller): Change {
-    return this.#change('patch', kind, name, caller, (draft) => {
+    const surveyed = this.#surveyed(kind, { name }, patch);
+    return this.#change('patch', { kind, name }, caller, surveyed, (draft, choosing) => {
       const before = draft.get(kind, name);
       if (before === null) throw notFound({ kind, name });
       checkConditions(conditions, before, { kind, name });
@@ -101,28 +117,35 @@ export class ResourceService {
         throw new Problem('invalid-request', `/name: a resource keeps its name; this is ${name}`, {
           errors: [{ pointer: '/name', message: `must be ${name}` }],
         });
-      layOver(draft, kind, spec, before);
+      layOver(draft, kind, spec, before, choosing);
     });
   }
 
   removal(ref: Ref, cascade: boolean, conditions: Conditions, caller: Caller): Change {
-    return this.#change('delete', ref.kind, ref.name, caller, (draft) => {
-      const before = draft.get(ref.kind, ref.name);
-      if (before === null) throw notFound(ref);
-      checkConditions(conditions, before, ref);
-      const references = referrersOf(before, draft);
-      if (references.length > 0 && !cascade)
-        throw new Problem(
-          'in-use',
-          `${refText(ref)} is named by ${references.map(refText).join(', ')}; delete these first, or all at once with ?cascade=true`,
-          { references },
-        );
-      deleteWithReferrers(before, draft);
-    });
+    return this.#change(
+      'delete',
+      ref,
+      caller,
+      () => [],
+      (draft) => {
+        const before = draft.get(ref.kind, ref.name);
+        if (before === null) throw notFound(ref);
+        checkConditions(conditions, before, ref);
+        const references = referrersOf(before, draft);
+        if (references.length > 0 && !cascade)
+          throw new Problem(
+            'in-use',
+            `${refText(ref)} is named by ${references.map(refText).join(', ')}; delete these first, or all at once with ?cascade=true`,
+            { references },
+          );
+        deleteWithReferrers(before, draft);
+      },
+    );
   }
 
   /** What a change would do; throws the problem that it would be refused with. */
-  dryRun(change: Change): DryRun {
+  async dryRun(change: Change): Promise<DryRun> {
+    await change.survey?.();
     return this.#deps.engine.dryRun(change);
   }
 
@@ -157,6 +180,12 @@ export class ResourceService {
     };
   }
 
+  /** What was given out of the subnets of a bridge. */
+  leases(bridge: string): Lease[] {
+    this.#recorded('bridge', bridge);
+    return leasesOf(bridge, this.#deps.store.resources);
+  }
+
   /** Whether netnsd has a resource of that name. */
   has(kind: Kind, name: string): boolean {
     if (kind === 'namespace' && name === HOST) return false;
@@ -169,25 +198,35 @@ export class ResourceService {
     return stored;
   }
 
+  #surveyed(kind: Kind, spec: { name: string }, patch?: unknown): () => string[] {
+    return () => namespacesOfChange({ kind, name: spec.name }, spec, patch, this.#deps.store.resources);
+  }
+
   #change(
     action: Change['action'],
-    kind: Kind,
-    name: string,
+    { kind, name }: Ref,
     caller: Caller,
-    prepare: (draft: Draft) => void,
+    surveyed: () => string[],
+    prepare: (draft: Draft, choosing: Pick<Choosing, 'pools' | 'survey'>) => void,
   ): Change {
+    let seen: Awaited<ReturnType<typeof survey>> | null = null;
     return {
       action,
       kind,
       name,
       caller,
+      survey: async () => {
+        const namespaces = surveyed();
+        seen = namespaces.length === 0 ? null : await survey(namespaces, this.#deps);
+      },
       prepare: (draft) => {
         if (kind === 'namespace' && name === HOST)
           throw new Problem(
             'not-found',
             `\`${HOST}\` is the reserved name of the daemon's own namespace, which can't be changed`,
           );
-        prepare(draft);
+        if (seen instanceof Error) throw seen;
+        prepare(draft, { pools: this.#deps.pools ?? DEFAULT_POOLS, survey: seen });
       },
     };
   }
@@ -248,33 +287,10 @@ export class ResourceService {
   }
 
   #present<K extends Kind>(stored: Stored<K>): PublicResource {
-    const { kind, intent, revision, createdAt, updatedAt, observed, failure } = stored;
+    const { kind, intent, assigned, revision, createdAt, updatedAt, observed, failure } = stored;
     const differences = this.#differencesOf(stored);
-    const own = observed === null ? {} : kindOf(kind).status(intent, observed);
+    const own = observed === null ? {} : kindOf(kind).status(intent, observed, assigned);
     const status = { ...stateOf(failure, differences), ...own };
     return { ...(kindOf(kind).shown?.(intent) ?? intent), revision, createdAt, updatedAt, status };
   }
-}
-
-function stateOf(failure: string | null, differences: Difference[]): object {
-  // What the kernel has counts, not what was once the matter.
-  if (differences.length === 0) return { state: 'ready', message: null };
-  if (failure !== null) return { state: 'failed', message: failure, differences };
-  const places = differences.map(({ path }) => (path === '' ? 'the whole of it' : path)).join(', ');
-  return { state: 'drifted', message: `the kernel differs from what was asked in ${places}`, differences };
-}
-
-function nameConflict(ref: Ref): Problem {
-  return new Problem(
-    'name-conflict',
-    `${refText(ref)} is recorded already; choose another name, or PUT to change it`,
-    { references: [ref] },
-  );
-}
-
-export function notFound({ kind, name }: Ref): Problem {
-  return new Problem(
-    'not-found',
-    `no ${kind} ${JSON.stringify(name)} is recorded; GET the collection to see what there is`,
-  );
 }

@@ -2,6 +2,7 @@ import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
+import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { endKey } from '../plan/link.ts';
 import { compile } from '../plan/plan.ts';
 import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common.ts';
@@ -93,9 +94,14 @@ export function firewallsOf(state: KernelState): Set<string> {
   );
 }
 
+/** As plans see it: with what was chosen in place of `auto`. */
 export function placed({ kind, name, intent, assigned }: Stored): AnyPlaced {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the kind tells the types of the other fields
-  return { kind, name, intent, assigned } as AnyPlaced;
+  const resource = { kind, name, intent, assigned } as AnyPlaced;
+  if (resource.kind === 'bridge')
+    return { ...resource, intent: resolvedBridge(resource.intent, resource.assigned) };
+  if (resource.kind !== 'link') return resource;
+  return { ...resource, intent: resolvedLink(resource.intent, resource.assigned) };
 }
 
 /**

@@ -5,6 +5,7 @@ import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
 import { CHAINS } from '../plan/firewall.ts';
+import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { routeKeyIn } from '../schemas/route.ts';
 import { chainMarksOf, rulesOfNat } from '../plan/nat.ts';
 import type { Family } from '../schemas/address.ts';
@@ -236,13 +237,15 @@ function isAsIntended(end: Intended, event: LinkEvent): boolean {
 
 function endsOfBridge(stored: Stored<'bridge'> | null): Intended[] {
   if (stored === null) return [];
-  const { intent, assigned, observed } = stored;
+  const { assigned, observed } = stored;
+  const intent = resolvedBridge(stored.intent, assigned);
   return [{ ...intent, bridge: null, assignedMac: assigned.mac, index: observed?.index ?? null }];
 }
 
 function endsOfLink(stored: Stored<'link'> | null): Intended[] {
   if (stored === null) return [];
-  const { intent, assigned, observed } = stored;
+  const { assigned, observed } = stored;
+  const intent = resolvedLink(stored.intent, assigned);
   const noBridge = { stp: null, ageingSeconds: null };
   const own = { ...intent, ...noBridge, assignedMac: assigned.mac, index: observed?.index ?? null };
   if (intent.type !== 'veth') return [own];

@@ -57,6 +57,23 @@ describe('the cost of a change, in processes', () => {
     expect(await processesOf(daemon, () => request.delete('/links/veth00'), 204)).toBe(1);
   });
 
+  it('is 1 more for a bridge with subnets, of which it looks whether they are free, and none for `auto`', async () => {
+    const daemon = await startDaemon();
+    const { request } = daemon;
+    await request.post('/namespaces').send({ name: 'blue' });
+    const subnets = ['10.1.1.0/24', 'auto', 'auto-ipv6'];
+    const routes = [{ to: 'default', via: 'auto' }];
+    const choosing = { ...link, peer: { ...peer, addresses: ['auto'], routes } };
+    expect(
+      await processesOf(daemon, () => request.post('/bridges').send({ name: 'br00', subnets }), 201),
+    ).toBe(2);
+    expect(await processesOf(daemon, () => request.put('/bridges/br00').send({ subnets }), 200)).toBe(1);
+    expect(await processesOf(daemon, () => request.patch('/bridges/br00').send({ stp: true }), 200)).toBe(1);
+    expect(await processesOf(daemon, () => request.post('/links').send(choosing), 201)).toBe(2);
+    expect(await processesOf(daemon, () => request.get('/bridges/br00/leases'), 200)).toBe(0);
+    expect(await processesOf(daemon, () => request.delete('/links/veth00'), 204)).toBe(1);
+  });
+
   it('is 2 for a veth pair between two other namespaces, and 1 within one', async () => {
     const daemon = await startDaemon();
     const { request } = daemon;

@@ -38,6 +38,8 @@ function bridge(name: string): Stored<'bridge'> {
     addresses: [],
     routes: [],
     stp: false,
+    subnets: [],
+    reserved: [],
     ageingSeconds: 300,
     mtu: 1500,
     mac: null,

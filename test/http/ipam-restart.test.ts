@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest';
+import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { directoryToTearDown } from '../support/server.ts';
+
+const send = async (method: 'post' | 'patch', path: string, body: object, { request }: Daemon) =>
+  request[method](path).send(body);
+
+function linkOf(name: string): object {
+  const peer = { interface: `e-${name}`, namespace: 'blue', addresses: ['auto'] };
+  return { name, type: 'veth', bridge: 'br00', peer };
+}
+
+it('a link keeps its address through changes and restarts, and it is free again afterwards', async () => {
+  const stateDir = directoryToTearDown();
+  const first = await startDaemon({ stateDir, cleansUp: false });
+  await send('post', '/bridges', { name: 'br00', subnets: ['10.1.1.0/24'] }, first);
+  for (const name of ['blue', 'red']) await send('post', '/namespaces', { name }, first);
+  for (const name of ['v1', 'v2']) await send('post', '/links', linkOf(name), first);
+  const of = async (on: Daemon) => (await on.request.get('/bridges/br00/leases')).body.items[1];
+  const lease = await of(first);
+  expect(lease).toMatchObject({ address: '10.1.1.3', link: 'v2' });
+  await send('patch', '/links/v2', { peer: { mtu: 1400 } }, first);
+  await send('patch', '/links/v2', { peer: { namespace: 'red' } }, first);
+  await first.request.delete('/links/v1');
+  await first.stop();
+  const second = await startDaemon({ stateDir, cleansUp: false });
+  const { body } = await second.request.get('/bridges/br00/leases');
+  expect(body.items).toEqual([{ ...lease, namespace: 'red' }]);
+  const next = await send('post', '/links', linkOf('v3'), second);
+  expect(next.body.status.peer.leases[0].address).toBe('10.1.1.2');
+  const read = await second.request.get('/links/v2');
+  expect(read.body.status).toMatchObject({ state: 'ready', peer: { leases: [{ address: '10.1.1.3' }] } });
+  await second.stop();
+});
