@@ -19,6 +19,8 @@ export interface Change {
   adopts?: boolean;
   /** Looks, in the lane, at what has to be known of the kernel before `prepare`, which throws what it fails with. */
   survey?: () => Promise<void>;
+  /** How many processes that took. */
+  surveyed?: () => number;
   /** Lays the change over the draft, or throws a problem. */
   prepare: (draft: Draft) => void;
   /** Called within the transaction that acknowledges the change, each time that is tried. */

@@ -232,7 +232,7 @@ export class Engine {
     const operations = this.#begin(draft, accepted, planned);
     const numbered = accepted.map((waiting, at) => ({ waiting, operation: operations[at] ?? 0 }));
     const outcomeOf = (
-      { touched, enteredAt }: Accepted,
+      { touched, enteredAt, change }: Accepted,
       { ran, problem, undone }: Applied,
     ): OperationOutcome => {
       const own = new Set(touched.map(refText));
@@ -243,7 +243,7 @@ export class Engine {
           isAlone || own.has(refText(step.serves)) ? [command] : [],
         ),
         problem: describeProblem(problem),
-        processes: processes.started(),
+        processes: processes.started() + (change.surveyed?.() ?? 0),
         durationMs: millisecondsSince(enteredAt),
       };
     };

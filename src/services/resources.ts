@@ -209,6 +209,7 @@ export class ResourceService {
     surveyed: () => string[],
     prepare: (draft: Draft, choosing: Pick<Choosing, 'pools' | 'survey'>) => void,
   ): Change {
+    const processes = this.#deps.processes.counter();
     let seen: Awaited<ReturnType<typeof survey>> | null = null;
     return {
       action,
@@ -217,8 +218,9 @@ export class ResourceService {
       caller,
       survey: async () => {
         const namespaces = surveyed();
-        seen = namespaces.length === 0 ? null : await survey(namespaces, this.#deps);
+        seen = namespaces.length === 0 ? null : await survey(namespaces, { ...this.#deps, processes });
       },
+      surveyed: () => processes.started(),
       prepare: (draft) => {
         if (kind === 'namespace' && name === HOST)
           throw new Problem(

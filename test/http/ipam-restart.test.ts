@@ -32,3 +32,20 @@ it('a link keeps its address through changes and restarts, and it is free again 
   expect(read.body.status).toMatchObject({ state: 'ready', peer: { leases: [{ address: '10.1.1.3' }] } });
   await second.stop();
 });
+
+it('a subnet is chosen out of the pools that were given, until these are used up', async () => {
+  const { request } = await startDaemon({ addressPools: [{ network: '10.77.0.0/23', prefixLength: 24 }] });
+  const make = async (name: string, subnet: string) =>
+    request.post('/bridges').send({ name, subnets: [subnet] });
+  for (const [name, subnet] of [
+    ['b0', '10.77.0.0/24'],
+    ['b1', '10.77.1.0/24'],
+  ] as const)
+    expect((await make(name, 'auto')).body.status.subnets).toMatchObject([{ subnet }]);
+  for (const subnet of ['auto', 'auto-ipv6']) {
+    const { status, body } = await make('b2', subnet);
+    expect([status, body.detail]).toEqual([507, expect.stringContaining('--address-pool')]);
+  }
+  await request.delete('/bridges/b0').expect(204);
+  expect((await make('b2', 'auto')).body.status.subnets).toMatchObject([{ subnet: '10.77.0.0/24' }]);
+});

@@ -67,6 +67,8 @@ describe('the cost of a change, in processes', () => {
     expect(
       await processesOf(daemon, () => request.post('/bridges').send({ name: 'br00', subnets }), 201),
     ).toBe(2);
+    const { body } = await request.get('/operations');
+    expect(body.items[0]).toMatchObject({ kind: 'bridge', processes: 2 });
     expect(await processesOf(daemon, () => request.put('/bridges/br00').send({ subnets }), 200)).toBe(1);
     expect(await processesOf(daemon, () => request.patch('/bridges/br00').send({ stp: true }), 200)).toBe(1);
     expect(await processesOf(daemon, () => request.post('/links').send(choosing), 201)).toBe(2);

@@ -23,7 +23,10 @@ export interface Daemon {
   stop: () => Promise<void>;
 }
 
-export interface DaemonOptions extends Pick<AppOptions, 'reconcileMode' | 'reconcileIntervalMs'> {
+export interface DaemonOptions extends Pick<
+  AppOptions,
+  'reconcileMode' | 'reconcileIntervalMs' | 'addressPools'
+> {
   /** Where the store is; a new directory that goes with the test if left out. */
   stateDir?: string;
   needsToken?: boolean;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { readConfig } from '../../src/config.ts';
 import { chooseSubnet, firstGap, gatewayIn, usableOf } from '../../src/plan/ipam.ts';
 import { DEFAULT_POOLS, explainSubnet, parsePool } from '../../src/schemas/ipam.ts';
 import {
@@ -146,5 +147,23 @@ describe('what is written', () => {
     'fd00::/48:129',
   ])('is no pool: %j', (text) => {
     expect(parsePool(text)).toEqual(expect.any(String));
+  });
+});
+
+describe('--address-pool', () => {
+  test('replaces the default, and counts more than the variable', () => {
+    const env = { NETNSD_ADDRESS_POOL: '10.1.0.0/16:24, fd00:1::/48:64' };
+    expect(readConfig([], {}, '').addressPools).toEqual(DEFAULT_POOLS);
+    expect(readConfig([], env, '').addressPools).toEqual([
+      { network: '10.1.0.0/16', prefixLength: 24 },
+      { network: 'fd00:1::/48', prefixLength: 64 },
+    ]);
+    const args = ['--address-pool', '10.2.0.0/16:25', '--address-pool', '10.3.0.0/16:26'];
+    expect(readConfig(args, env, '').addressPools).toEqual([
+      { network: '10.2.0.0/16', prefixLength: 25 },
+      { network: '10.3.0.0/16', prefixLength: 26 },
+    ]);
+    expect(() => readConfig(['--address-pool', '10.2.0.0/16'], {}, '')).toThrow(/10\.192\.0\.0\/12:24/);
+    expect(() => readConfig([], { NETNSD_ADDRESS_POOL: 'x' }, '')).toThrow(/NETNSD_ADDRESS_POOL/);
   });
 });
