@@ -2,6 +2,7 @@ import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute } from '../schemas/route.ts';
+import { flowFilters } from './flows.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
@@ -10,6 +11,7 @@ import type { Step, StepName, StepOf } from './step.ts';
 export type Rendered =
   | { tool: 'ip'; namespace: string; line: string }
   | { tool: 'iptables'; namespace: string; family: Family; table: Table; lines: string[] }
+  | { tool: 'conntrack'; namespace: string; lines: string[] }
   | { tool: 'sysctl'; namespace: string; key: string; value: string };
 
 /** The step as its tool takes it; throws if a value could be read as anything but itself. */
@@ -28,6 +30,8 @@ export function printCommand(rendered: Rendered): string[] {
       return [`ip ${rendered.namespace === HOST ? '' : `-n ${rendered.namespace} `}${rendered.line}`];
     case 'sysctl':
       return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
+    case 'conntrack':
+      return rendered.lines.map((line) => `${inside}conntrack ${line}`);
     case 'iptables':
       return rendered.lines.map(
         (line) =>
@@ -131,6 +135,11 @@ const renderers: Renderers = {
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route)]),
   'route.protocol': ({ device, route, protocol }) =>
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route, protocol ?? ROUTE_PROTOCOL)]),
+  'flows.delete': (step) => ({
+    tool: 'conntrack',
+    namespace: step.namespace,
+    lines: flowFilters(step).map((words) => words.map(flowWord).join(' ')),
+  }),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
   'chain.set': ({ namespace, family, chain }) =>
     iptables(namespace, family, chain.table, [
@@ -193,6 +202,11 @@ export function token(value: string | number): string {
   const text = String(value);
   if (!/^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text)) throw new UnsafeTokenError(text);
   return text;
+}
+
+/** The same for a word of a filter of flows, which may be one of its options. */
+function flowWord(word: string): string {
+  return /^--?[a-z-]+$/i.test(word) ? word : token(word);
 }
 
 /** The same for a whole rule, which has options and one quoted comment. */

@@ -2,6 +2,7 @@ import pLimit from 'p-limit';
 import { HOST } from '../schemas/common.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
 import type { Prelude } from './ip-session.ts';
+import { deleteFlows } from './flows.ts';
 import { ownInterface, parseInterfaces } from './interface.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
@@ -124,9 +125,15 @@ async function invoke(
   const first = steps[0];
   if (first === undefined) return;
   if (first.rendered.tool === 'iptables') return restoreRules(processes, steps, first.rendered, note);
+  if (first.rendered.tool === 'conntrack') return forgetFlows(processes, steps, note);
   if (first.rendered.namespace === HOST && first.rendered.tool === 'sysctl')
     return writeHostSysctls(steps, note);
   return changeInside(sessions, first.rendered.namespace, steps, note);
+}
+
+async function forgetFlows(processes: Processes, steps: Invocation['steps'], note: Note): Promise<void> {
+  const lines = steps.flatMap(({ rendered }) => (rendered.tool === 'conntrack' ? rendered.lines : []));
+  note(steps, await deleteFlows(processes, steps[0]?.rendered.namespace ?? HOST, [...new Set(lines)]));
 }
 
 async function writeHostSysctls(steps: Invocation['steps'], note: Note): Promise<void> {

@@ -1,12 +1,13 @@
 import { emptyState, type Device, type DeviceRef, type Firewall, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import type { Ref } from '../schemas/common.ts';
-import { forwardingKey, natFamily } from '../schemas/nat.ts';
+import { forwardingKey, interfaceOfSysctl } from '../schemas/nat.ts';
 import { compileBridge } from './bridge.ts';
 import { planDevices } from './devices.ts';
+import { planFlows } from './flows.ts';
 import { firewallIn, planFirewalls } from './firewall.ts';
 import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
+import { addGuard, addLocalnet } from './localnet.ts';
 import { compileNamespace, planNamespaces, words, type NamespaceSteps } from './namespace.ts';
 import { compileNat } from './nat.ts';
 
@@ -24,22 +25,27 @@ export function compile(intent: Intent): KernelState {
       case 'link':
         compileLink(state, resource, intent);
         break;
-      case 'nat': {
-        const serves: Ref = { kind: 'nat', name: resource.name };
-        compileNat(
-          firewallIn(state, resource.intent.namespace, natFamily(resource.intent), serves),
-          resource.intent,
-        );
+      case 'nat':
+        compileNat(state, resource);
         break;
-      }
     }
   }
   for (const key of intent.otherFirewalls) {
     const [namespace = '', family] = key.split(' ');
     firewallIn(state, namespace, family === '6' ? 6 : 4, namespaceRef(namespace));
   }
+  for (const key of intent.otherLocalnets ?? []) compileOtherLocalnet(state, key);
   for (const firewall of state.firewalls.values()) compileForwarding(state, firewall, intent);
   return state;
+}
+
+/** What published ports of other resources need for 127.0.0.1. */
+function compileOtherLocalnet(state: KernelState, key: string): void {
+  const [namespace = '', device] = key.split(' ');
+  const serves = namespaceRef(namespace);
+  const firewall = firewallIn(state, namespace, 4, serves);
+  if (device === undefined) addGuard(firewall, serves);
+  else addLocalnet(state, firewall, device, serves);
 }
 
 /** A namespace that translates addresses forwards packets. */
@@ -75,6 +81,7 @@ export function plan(have: KernelState, want: KernelState): Step[] {
     ...namespaces.loopbacks,
     ...devices.rest,
     ...sysctls.setsOfInterfaces,
+    ...planFlows(have, want, namespaces),
     ...namespaces.deletes,
   ];
 }
@@ -93,22 +100,18 @@ function planSysctls(have: KernelState, want: KernelState, { gone, bound }: Name
       (!want.sysctls.has(id) || bound.has(namespace)) &&
       !gone.has(namespace) &&
       before !== null &&
-      before !== value
+      before !== value &&
+      // Of an interface that is not there nothing can be put back.
+      (value !== '' || interfaceOfSysctl(key) === null)
     )
       steps.restores.push({ step: 'sysctl.set', serves, namespace, key, value: before });
   for (const [id, { serves, namespace, key, value }] of want.sysctls) {
     const had = have.sysctls.get(id);
     if (!bound.has(namespace) && had !== undefined && words(had.value) === words(value)) continue;
-    const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
+    const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
     list.push({ step: 'sysctl.set', serves, namespace, key, value });
   }
   return steps;
-}
-
-/** `net.ipv4.conf.eth0.rp_filter` is there while eth0 is; `…conf.all.…` and `…conf.default.…` always are. */
-function isOfInterface(key: string): boolean {
-  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
-  return name !== undefined && !['all', 'default', 'lo'].includes(name);
 }
 
 /**

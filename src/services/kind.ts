@@ -40,8 +40,8 @@ export interface KindService<K extends Kind> {
   /** Throws a problem if the intent can't be beside all that is recorded. `before` is null for a new resource. */
   check: (intent: IntentOf<K>, draft: Draft, before: Stored<K> | null) => void;
   /** What netnsd chooses itself; what it chose before, it keeps. */
-  assign: (intent: IntentOf<K>, before: Stored<K> | null) => AssignedOf<K>;
-  ties: (intent: IntentOf<K>) => Ties;
+  assign: (intent: IntentOf<K>, before: Stored<K> | null, draft: Draft) => AssignedOf<K>;
+  ties: (intent: IntentOf<K>, assigned?: AssignedOf<K>) => Ties;
   /** What to read, in the processes of a plan, once it is carried out. */
   reads: (intent: IntentOf<K>) => Read[];
   /** What the kernel has after a plan was carried out, and what netnsd learnt by it. */
@@ -60,5 +60,5 @@ export interface KindService<K extends Kind> {
   /** Where that differs from what was asked. */
   differences: (stored: Stored<K>, observed: ObservedOf<K>, draft: Draft) => Difference[];
   /** The kind's own part of the public status. */
-  status: (intent: IntentOf<K>, observed: ObservedOf<K>) => object;
+  status: (intent: IntentOf<K>, observed: ObservedOf<K>, assigned: AssignedOf<K>) => object;
 }

@@ -19,5 +19,5 @@ export function kindOf<K extends Kind>(kind: K): KindService<K> {
 
 /** What a recorded resource of any kind holds and needs. */
 export function tiesOf(resource: Stored): Ties {
-  return kindOf(resource.kind).ties(resource.intent);
+  return kindOf(resource.kind).ties(resource.intent, resource.assigned);
 }

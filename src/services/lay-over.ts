@@ -6,6 +6,7 @@ import type { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
+import { followInNat } from './nat-names.ts';
 
 /** Checks the intent and lays it over the draft; what is so already is left as it is, its revision too. */
 export function layOver<K extends Kind>(
@@ -26,7 +27,7 @@ export function layOver<K extends Kind>(
     kind,
     name: spec.name,
     intent,
-    assigned: prospect?.assigned ?? service.assign(intent, before),
+    assigned: prospect?.assigned ?? service.assign(intent, before, draft),
     observed: null,
     failure: null,
     revision: (before?.revision ?? 0) + 1,
@@ -34,6 +35,7 @@ export function layOver<K extends Kind>(
     updatedAt: now,
   };
   draft.put(resource, prospect?.adoption);
+  followInNat(draft, before, resource);
 }
 
 /** Those that name it, and the rules that name its interfaces. */
@@ -50,4 +52,5 @@ export function deleteWithReferrers(resource: Stored, draft: Draft): void {
     if (referrer !== null) deleteWithReferrers(referrer, draft);
   }
   draft.delete({ kind: resource.kind, name: resource.name });
+  followInNat(draft, resource, null);
 }

@@ -96,7 +96,7 @@ function checkEnd(at: string, { namespace, bridge }: EndIntent, owner: Ref, draf
     );
   const others = draft
     .referrers({ kind: 'bridge', name: bridge })
-    .filter((ref) => refText(ref) !== refText(owner));
+    .filter((ref) => ref.kind === 'link' && refText(ref) !== refText(owner));
   if (others.length >= MOST_PORTS)
     throw new Problem(
       'limit-reached',

@@ -17,7 +17,7 @@ import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {

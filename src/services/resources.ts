@@ -245,9 +245,9 @@ export class ResourceService {
   }
 
   #present<K extends Kind>(stored: Stored<K>): PublicResource {
-    const { kind, intent, revision, createdAt, updatedAt, observed, failure } = stored;
+    const { kind, intent, assigned, revision, createdAt, updatedAt, observed, failure } = stored;
     const differences = this.#differencesOf(stored);
-    const own = observed === null ? {} : kindOf(kind).status(intent, observed);
+    const own = observed === null ? {} : kindOf(kind).status(intent, observed, assigned);
     const status = { ...stateOf(failure, differences), ...own };
     return { ...intent, revision, createdAt, updatedAt, status };
   }
