@@ -18,21 +18,22 @@ export function flowFilters(step: Omit<StepOf<'flows.delete'>, 'step' | 'serves'
 }
 
 /**
- * Deletes flows, in one process for any number of lines. Gives the failure instead of throwing it: the rules are as
- * they are to be, and undoing them would not help a flow that stays until it times out. That there is nothing to
- * delete is none.
+ * Deletes flows, in a process a line: `conntrack -R` takes lines of that kind and does nothing. Gives the failure instead
+ * of throwing it: the rules are as they are to be, and undoing them would not help a flow that stays until it times out.
+ * That there is nothing to delete is none.
  */
 export async function deleteFlows(
   processes: Processes,
   namespace: string,
   lines: readonly string[],
 ): Promise<CommandFailed | null> {
-  const args = ['conntrack', '-R', '-'];
-  const [file = '', ...rest] =
-    namespace === HOST ? args : ['nsenter', `--net=${namespacePath(namespace)}`, '--', ...args];
-  const { exitCode, stderr } = await processes.run(file, rest, {
-    input: lines.map((line) => `${line}\n`).join(''),
-  });
-  const isDone = exitCode === 0 || stderr.includes('0 flow entries');
-  return isDone ? null : new CommandFailed(args.join(' '), exitCode, stderr);
+  for (const line of lines) {
+    const words = ['conntrack', ...line.split(' ')];
+    const [file = '', ...args] =
+      namespace === HOST ? words : ['nsenter', `--net=${namespacePath(namespace)}`, '--', ...words];
+    const { exitCode, stderr } = await processes.run(file, args);
+    if (exitCode !== 0 && !/\b0 flow entries/.test(stderr))
+      return new CommandFailed(words.join(' '), exitCode, stderr);
+  }
+  return null;
 }

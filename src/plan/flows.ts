@@ -1,5 +1,5 @@
-import type { Firewall, KernelState, Rule } from '../kernel/state.ts';
-import type { Step } from '../kernel/step.ts';
+import { firewallKey, type Firewall, type KernelState, type Rule } from '../kernel/state.ts';
+import type { Step, StepOf } from '../kernel/step.ts';
 import { CHAINS } from './firewall.ts';
 import type { NamespaceSteps } from './namespace.ts';
 
@@ -13,7 +13,7 @@ export function planFlows(
   want: KernelState,
   { gone, fresh }: Pick<NamespaceSteps, 'gone' | 'fresh'>,
 ): Step[] {
-  const steps = new Map<string, Step>();
+  const steps = new Map<string, Forgetting>();
   const keys = new Set([...have.firewalls.keys(), ...want.firewalls.keys()]);
   for (const key of keys) {
     const had = have.firewalls.get(key);
@@ -26,7 +26,22 @@ export function planFlows(
       if (step !== null) steps.set(JSON.stringify({ ...step, serves: null }), step);
     }
   }
-  return [...steps.values()];
+  const all = [...steps.values()];
+  return all.filter((step) => !all.some((other) => isWithin(step, other)));
+}
+
+type Forgetting = StepOf<'flows.delete'>;
+
+/** What is forgotten for one address is forgotten with what is for any. */
+function isWithin(step: Forgetting, other: Forgetting): boolean {
+  const isWider = step.address !== null && other.address === null;
+  const { namespace, family, ports } = step;
+  return (
+    isWider &&
+    firewallKey(namespace, family) === firewallKey(other.namespace, other.family) &&
+    ports.first >= other.ports.first &&
+    ports.last <= other.ports.last
+  );
 }
 
 /** The rules of the one that the other has not. */
@@ -37,7 +52,7 @@ function rulesIn(one: Firewall | undefined, other: Firewall | undefined): Rule[]
 const PUBLISHED =
   /^(?:-d (?<address>[0-9a-f.:]+)\/\d+ )?.*-p udp -m udp --dport (?<first>\d+)(?::(?<last>\d+))? .*DNAT --to-destination \[?(?<target>[0-9a-f.:]+?)\]?:[0-9-]+(?:\/\d+)?$/;
 
-function stepOf({ namespace, family }: Firewall, { chain, spec, serves }: Rule): Step | null {
+function stepOf({ namespace, family }: Firewall, { chain, spec, serves }: Rule): Forgetting | null {
   if (chain !== CHAINS.dnat && chain !== CHAINS.local) return null;
   const { address = null, first, last = first, target } = PUBLISHED.exec(spec)?.groups ?? {};
   if (first === undefined || target === undefined) return null;

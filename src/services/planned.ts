@@ -72,7 +72,7 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
   const open = [...scope.values()];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const references = [next.before, next.after].flatMap((side) =>
-      side === null ? [] : tiesOf(side).references,
+      side === null ? [] : tiesOf(side).references.filter(({ kind }) => isNeeded(side, kind)),
     );
     for (const ref of references) {
       if (scope.has(refText(ref))) continue;
@@ -83,6 +83,11 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
     }
   }
   return scope;
+}
+
+/** What is behind the names in a rule is with the rule itself: `assigned`. */
+function isNeeded(by: Stored, kind: Ref['kind']): boolean {
+  return by.kind !== 'nat' || kind === 'namespace';
 }
 
 /** Firewalls of the namespaces in question that resources outside the scope have rules in. */
