@@ -168,8 +168,7 @@ function completeTarget(
     throw invalidField('/to/port', `is needed, because /port is ${AUTO_PORT}`);
   const to = { port: toPort ?? port };
   if (typeof address === 'string') return { address, ...to };
-  if (typeof link !== 'string')
-    throw invalidField('/to', 'must have an address, or a link whose address it is');
+  if (typeof link !== 'string') throw invalidField('/to/address', 'is needed, or /to/link in its place');
   return { link, family: family ?? (published === null ? 4 : familyOf(published)), ...to };
 }
 
