@@ -144,5 +144,5 @@ function ownerOf(comment: string | null): { kind: 'resource' | 'chain'; ref: Ref
 }
 
 function isTable(table: string): table is Table {
-  return table === 'filter' || table === 'nat';
+  return table === 'raw' || table === 'filter' || table === 'nat';
 }

@@ -116,7 +116,7 @@ export interface Chain {
   strays: number;
 }
 
-export type Table = 'filter' | 'nat';
+export type Table = 'raw' | 'filter' | 'nat';
 
 export interface Rule {
   serves: Ref;

@@ -27,6 +27,9 @@ export const CHAINS = {
   forward: 'NETNSD-FORWARD',
   dnat: 'NETNSD-DNAT',
   snat: 'NETNSD-SNAT',
+  /** Both only where a port is published at 127.0.0.1: see `localnet.ts`. */
+  raw: 'NETNSD-RAW',
+  local: 'NETNSD-LOCAL',
 } as const;
 
 /** An empty firewall with its chains, and the jumps to them, which serve the resource that needs them. */

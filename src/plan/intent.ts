@@ -7,6 +7,11 @@ export interface Intent {
   resources: ReadonlyMap<string, AnyPlaced>;
   /** Firewalls, by `firewallKey`, that other resources than these have rules in. */
   otherFirewalls: ReadonlySet<string>;
+  /**
+   * Where other resources than these publish ports at 127.0.0.1: `NAMESPACE`, and `NAMESPACE INTERFACE` for each
+   * interface; none where it is left out.
+   */
+  otherLocalnets?: ReadonlySet<string>;
   /** What stood in a sysctl before netnsd first wrote it, by `NAMESPACE KEY`. */
   sysctlsBefore: ReadonlyMap<string, string>;
 }

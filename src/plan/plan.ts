@@ -1,12 +1,13 @@
 import { emptyState, type Device, type DeviceRef, type Firewall, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import type { Ref } from '../schemas/common.ts';
-import { forwardingKey, natFamily } from '../schemas/nat.ts';
+import { forwardingKey } from '../schemas/nat.ts';
 import { compileBridge } from './bridge.ts';
 import { planDevices } from './devices.ts';
+import { planFlows } from './flows.ts';
 import { firewallIn, planFirewalls } from './firewall.ts';
 import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
+import { addGuard, addLocalnet } from './localnet.ts';
 import { compileNamespace, planNamespaces } from './namespace.ts';
 import { planSysctls } from './sysctl.ts';
 import { compileNat } from './nat.ts';
@@ -25,22 +26,27 @@ export function compile(intent: Intent): KernelState {
       case 'link':
         compileLink(state, resource, intent);
         break;
-      case 'nat': {
-        const serves: Ref = { kind: 'nat', name: resource.name };
-        compileNat(
-          firewallIn(state, resource.intent.namespace, natFamily(resource.intent), serves),
-          resource.intent,
-        );
+      case 'nat':
+        compileNat(state, resource);
         break;
-      }
     }
   }
   for (const key of intent.otherFirewalls) {
     const [namespace = '', family] = key.split(' ');
     firewallIn(state, namespace, family === '6' ? 6 : 4, namespaceRef(namespace));
   }
+  for (const key of intent.otherLocalnets ?? []) compileOtherLocalnet(state, key);
   for (const firewall of state.firewalls.values()) compileForwarding(state, firewall, intent);
   return state;
+}
+
+/** What published ports of other resources need for 127.0.0.1. */
+function compileOtherLocalnet(state: KernelState, key: string): void {
+  const [namespace = '', device] = key.split(' ');
+  const serves = namespaceRef(namespace);
+  const firewall = firewallIn(state, namespace, 4, serves);
+  if (device === undefined) addGuard(firewall, serves);
+  else addLocalnet(state, firewall, device, serves);
 }
 
 /** A namespace that translates addresses forwards packets. */
@@ -76,6 +82,7 @@ export function plan(have: KernelState, want: KernelState): Step[] {
     ...namespaces.loopbacks,
     ...devices.rest,
     ...sysctls.setsOfInterfaces,
+    ...planFlows(have, want, namespaces),
     ...namespaces.deletes,
   ];
 }

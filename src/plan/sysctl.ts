@@ -1,5 +1,6 @@
 import type { KernelState, Sysctl } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { words, type NamespaceSteps } from './namespace.ts';
 
 export interface SysctlSteps {
@@ -29,8 +30,8 @@ export function planSysctls(
     if (owner !== undefined && isForeign(owner.device, have, want)) continue;
     const had = have.sysctls.get(id);
     const isSame = had !== undefined && words(had.value) === words(value);
-    if (isSame && !namespaces.bound.has(namespace) && isThere(sysctl, have, kept)) continue;
-    const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
+    if (isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept)) continue;
+    const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
     list.push(stepOf(sysctl, value));
   }
   return steps;
@@ -58,20 +59,26 @@ function stepOf({ serves, namespace, key, owner }: Sysctl, value: string): Step 
   return { step: 'sysctl.set', serves, namespace, key, value, ...device };
 }
 
-/** Whether what it is of, if that is an interface of netnsd, is there by that name and stays. */
-function isThere({ owner }: Sysctl, have: KernelState, kept: ReadonlySet<string>): boolean {
-  if (owner === undefined) return true;
-  const device = have.devices.get(owner.device);
-  return kept.has(owner.device) && device?.name === owner.name && device.foreign === undefined;
+/** Whether what it is of, if that is an interface, is there by that name and stays. */
+function isThere(
+  { namespace, key, value, owner }: Sysctl,
+  have: KernelState,
+  kept: ReadonlySet<string>,
+): boolean {
+  if (owner !== undefined) {
+    const device = have.devices.get(owner.device);
+    return kept.has(owner.device) && device?.name === owner.name && device.foreign === undefined;
+  }
+  const name = interfaceOfSysctl(key);
+  if (name === null) return true;
+  const device = [...have.devices.values()].find(
+    (each) => each.namespace === namespace && each.name === name,
+  );
+  // It may be that of a resource which is not looked at: then what was read tells.
+  return device === undefined ? value !== '' : kept.has(device.key);
 }
 
 /** What is being adopted is as it is to be, or is left as it is. */
 function isForeign(device: string, have: KernelState, want: KernelState): boolean {
   return [have, want].some(({ devices }) => devices.get(device)?.foreign !== undefined);
-}
-
-/** `net.ipv4.conf.eth0.rp_filter` is there while eth0 is; `…conf.all.…` and `…conf.default.…` always are. */
-function isOfInterface(key: string): boolean {
-  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
-  return name !== undefined && !['all', 'default', 'lo'].includes(name);
 }

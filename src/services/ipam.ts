@@ -199,15 +199,17 @@ export function checkFixed(intent: LinkIntent, draft: Draft): void {
 }
 
 /**
- * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay.
+ * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay. Tells
+ * for which links.
  *
  * @throws Problem if a link would be without
  */
-export function reassign(before: Stored<'bridge'>, choosing: Choosing): void {
+export function reassign(before: Stored<'bridge'>, choosing: Choosing): Stored<'link'>[] {
   const { draft, now } = choosing;
   const bridge = before.name;
   const { subnets } = before.assigned;
-  if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return;
+  const links: Stored<'link'>[] = [];
+  if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return links;
   for (const ref of draft.referrers({ kind: 'bridge', name: bridge })) {
     const link = ref.kind === 'link' ? draft.get('link', ref.name) : null;
     if (
@@ -217,15 +219,19 @@ export function reassign(before: Stored<'bridge'>, choosing: Choosing): void {
       continue;
     const assigned = { ...link.assigned, ...chooseAgain(bridge, link, choosing) };
     if (isDeepStrictEqual(assigned, link.assigned)) continue;
-    draft.put({
+    const { revision } = link;
+    const changed = {
       ...link,
       assigned,
       observed: null,
       failure: null,
-      revision: link.revision + 1,
+      revision: revision + 1,
       updatedAt: now,
-    });
+    };
+    draft.put(changed);
+    links.push(changed);
   }
+  return links;
 }
 
 function chooseAgain(

@@ -168,7 +168,7 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
     );
   const others = draft
     .referrers({ kind: 'bridge', name: bridge })
-    .filter((ref) => refText(ref) !== refText(owner));
+    .filter((ref) => ref.kind === 'link' && refText(ref) !== refText(owner));
   if (others.length >= MOST_PORTS)
     throw new Problem(
       'limit-reached',

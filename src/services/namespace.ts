@@ -18,7 +18,7 @@ import type { Draft } from './draft.ts';
 import { checkSysctlsOfNamespace } from './end.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {

@@ -10,7 +10,7 @@ import { compile, plan } from '../plan/plan.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import { tiesOf } from './kinds.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie, localnetTie } from './nat-names.ts';
 import { placed } from './scope.ts';
 
 /** A change as the engine sees it: what the kernel is taken to have, what it is to have, and the steps between. */
@@ -25,6 +25,7 @@ export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChan
   const scope = scopeOf(draft);
   const shared = {
     otherFirewalls: otherFirewalls(draft, scope),
+    otherLocalnets: otherLocalnets(draft, scope),
     sysctlsBefore: new Map(
       [...scope.values()].flatMap(({ ref }) =>
         ref.kind === 'namespace' ? [...sysctls.before(ref.name)] : [],
@@ -71,7 +72,7 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
   const open = [...scope.values()];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const references = [next.before, next.after].flatMap((side) =>
-      side === null ? [] : tiesOf(side).references,
+      side === null ? [] : tiesOf(side).references.filter(({ kind }) => isNeeded(side, kind)),
     );
     for (const ref of references) {
       if (scope.has(refText(ref))) continue;
@@ -84,6 +85,11 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
   return scope;
 }
 
+/** What is behind the names in a rule is with the rule itself: `assigned`. */
+function isNeeded(by: Stored, kind: Ref['kind']): boolean {
+  return by.kind !== 'nat' || kind === 'namespace';
+}
+
 /** Firewalls of the namespaces in question that resources outside the scope have rules in. */
 function otherFirewalls(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<string> {
   const keys = new Set<string>();
@@ -94,5 +100,20 @@ function otherFirewalls(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<s
       if (others.some((other) => !scope.has(refText(other)))) keys.add(firewallKey(ref.name, family));
     }
   }
+  return keys;
+}
+
+/** Where published ports outside the scope need 127.0.0.1 as those do that are being changed. */
+function otherLocalnets(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<string> {
+  const keys = new Set<string>();
+  for (const { before, after } of scope.values())
+    for (const { namespace, what } of [before, after].flatMap((side) =>
+      side?.kind === 'nat' ? tiesOf(side).needs : [],
+    )) {
+      if (!what.startsWith(localnetTie())) continue;
+      const others = draft.needing({ namespace, what });
+      const device = what.slice(localnetTie().length).trim();
+      if (others.some((other) => !scope.has(refText(other)))) keys.add(`${namespace} ${device}`.trim());
+    }
   return keys;
 }

@@ -20,8 +20,12 @@ export function updatePortsSeen(resources: ResourceRepository, touched: readonly
 }
 
 function portsOf(resource: Stored | null): { bridge: string; port: string }[] {
-  if (resource === null || !('bridge' in resource.intent)) return [];
+  if (resource === null || !isLink(resource)) return [];
   return endsOf(resource.intent).flatMap(({ bridge, interface: port }) =>
     bridge === null ? [] : [{ bridge, port }],
   );
+}
+
+function isLink(resource: Stored): resource is Stored<'link'> {
+  return resource.kind === 'link';
 }

@@ -8,7 +8,7 @@ import { compile } from '../plan/plan.ts';
 import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { AnyPlaced } from '../schemas/resource.ts';
 import { tiesOf } from './kinds.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 
 /** A part of what is recorded that can be put in order by itself: whatever it needs is in it. */
 export interface Scope {

@@ -13,7 +13,7 @@ import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
 import { forwardingKey } from '../schemas/nat.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 import type { SeenAddress, SeenLink, SeenSpace } from './watch-window.ts';
 
 /** An interface of a resource, as it is to be, and by which index it was last seen. */
@@ -192,15 +192,16 @@ export class Suspicion {
 
   #rule(namespace: string, { owner, comment, deleted }: RuleEvent, rules: readonly Ref[]): void {
     if (owner === null) {
-      const [first] = rules;
-      const nat = first === undefined ? null : this.#resources.get('nat', first.name);
-      if (deleted && nat !== null && chainMarksOf(nat.intent).includes(comment))
-        for (const ref of rules) this.#add(ref);
+      const isOnTheWay = ({ name }: Ref): boolean => {
+        const nat = this.#resources.get('nat', name);
+        return nat !== null && chainMarksOf(nat.intent, nat.assigned).includes(comment);
+      };
+      if (deleted) for (const ref of rules.filter(isOnTheWay)) this.#add(ref);
       return;
     }
     const stored = owner.kind === 'nat' ? this.#resources.get('nat', owner.name) : null;
     if (stored === null || stored.intent.namespace !== namespace) return;
-    const isIntended = rulesOfNat(stored.intent).some((rule) => rule.comment === comment);
+    const isIntended = rulesOfNat(stored.intent, stored.assigned).some((rule) => rule.comment === comment);
     if (isIntended === deleted) this.#add(stored);
   }
 

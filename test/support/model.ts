@@ -138,6 +138,9 @@ export class KernelModel {
       case 'chain.delete':
         this.#changeFirewall(step);
         return;
+      case 'flows.delete':
+        this.#needNamespace(step.namespace);
+        return;
       case 'sysctl.set':
         this.#setSysctl(
           step.namespace,
@@ -258,7 +261,7 @@ export class KernelModel {
       device.routes = device.routes.filter((route) => familyOfRoute(route) !== 4);
   }
 
-  #changeFirewall(step: Extract<Step, { family: 4 | 6 }>): void {
+  #changeFirewall(step: Extract<Step, { family: 4 | 6; step: `${'chain' | 'rule'}.${string}` }>): void {
     const { namespace, family } = step;
     this.#needNamespace(namespace);
     const key = firewallKey(namespace, family);
