@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
-import type { AnyPlaced } from '../../src/schemas/resource.ts';
+import type { AnyPlaced, Placed } from '../../src/schemas/resource.ts';
 import { sysctlOfInterface } from '../../src/schemas/end.ts';
 import type { EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
+import { localnetKey } from '../../src/schemas/nat.ts';
 import { linkKind } from '../../src/services/link.ts';
 import { natKind } from '../../src/services/nat.ts';
 import { drawnOptions, offBridge, type DrawnOptions } from './drawn-options.ts';
@@ -46,6 +47,7 @@ interface Draw {
     forward: 'established' | 'any' | 'none';
     six: boolean;
     port: number;
+    more: { protocol: 'tcp' | 'udp'; isRange: boolean; address: number; at: 'bridge' | 'link' | 'nowhere' };
   }[];
 }
 
@@ -94,6 +96,12 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       forward: fc.constantFrom('established', 'any', 'none'),
       six: fc.boolean(),
       port: fc.integer({ min: 8000, max: 8002 }),
+      more: fc.record({
+        protocol: fc.constantFrom('tcp', 'udp'),
+        isRange: fc.boolean(),
+        address: fc.integer({ min: 0, max: 2 }),
+        at: fc.constantFrom('bridge', 'link', 'nowhere'),
+      }),
     }),
     { selector: ({ name }) => name, maxLength: 3 },
   ),
@@ -118,10 +126,13 @@ export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
 function ofInterfaces(namespace: string): [string, string][] {
   const kinds = ['o', 'p', 's'];
   const names = kinds.flatMap((kind) => [0, 1, 2, 3, 4].flatMap((n) => [`${kind}${n}`, `${kind}${n}x`]));
-  return names.flatMap((name) => [
+  const bridges = [0, 1, 2].flatMap((n) => [`br${n}`, `br${n}x`]);
+  const localnets = bridges.map((name): [string, string] => [`${namespace} ${localnetKey(name)}`, '0']);
+  const ofEnds = names.flatMap((name): [string, string][] => [
     [`${namespace} ${sysctlOfInterface(name, 'ipv4.conf.rp_filter')}`, '0'],
     [`${namespace} ${sysctlOfInterface(name, 'ipv6.neigh.gc_stale_time')}`, '60'],
   ]);
+  return [...localnets, ...ofEnds];
 }
 
 function build(draw: Draw): Intent {
@@ -167,28 +178,7 @@ function build(draw: Draw): Intent {
     const single = singleOf(drawn, resources);
     if (single !== null) add(single);
   }
-  for (const { name, namespace, type, forward, six, port } of draw.nats) {
-    if (!isThere(namespace)) continue;
-    const spec =
-      type === 'masquerade'
-        ? ({
-            name: `nat${name}`,
-            namespace,
-            type,
-            source: six ? 'fd00::/64' : `10.0.${name}.0/24`,
-            inInterface: 'br0',
-            forward,
-          } as const)
-        : ({
-            name: `nat${name}`,
-            namespace,
-            type,
-            protocol: 'tcp',
-            port: String(port),
-            to: { address: six ? 'fd00::1' : '10.0.0.1', port: '80' },
-          } as const);
-    add({ kind: 'nat', name: spec.name, intent: natKind.complete(spec), assigned: {} });
-  }
+  for (const drawn of draw.nats) if (isThere(drawn.namespace)) add(natOf(drawn, resources));
   return { resources, otherFirewalls: new Set(), sysctlsBefore: sysctlDefaults };
 }
 
@@ -199,6 +189,41 @@ function namespaceOf(name: string, sysctl: boolean): AnyPlaced {
     name,
     intent: { name, pid: null, sysctls, labels: {} },
     assigned: { bootId: 'b', inode: 1 },
+  };
+}
+
+function natOf(
+  { name, namespace, type, forward, six, port, more }: Draw['nats'][number],
+  resources: ReadonlyMap<string, AnyPlaced>,
+): Placed<'nat'> {
+  const common = { name: `nat${name}`, namespace };
+  const bridge = [...resources.values()].find(
+    (each): each is Placed<'bridge'> => each.kind === 'bridge' && each.intent.namespace === namespace,
+  );
+  if (type === 'masquerade') {
+    const source = six ? 'fd00::/64' : `10.0.${name}.0/24`;
+    const intent = natKind.complete({ ...common, type, source, inInterface: 'br0', forward });
+    return { kind: 'nat', name: common.name, intent, assigned: {} };
+  }
+  const { protocol, isRange, address, at } = more;
+  const [first, ...others] = six ? ['2001:db8::1', '::1'] : ['198.51.100.2', '127.0.0.1'];
+  const ports = (from: number): string => (isRange ? `${from}-${from + 20}` : String(from));
+  const [target, network] = six ? ['fd00::1', 'fd00::/64'] : ['10.0.0.1', '10.0.0.0/24'];
+  const intent = natKind.complete({
+    ...common,
+    type,
+    protocol,
+    port: ports(port),
+    ...(address === 0 ? {} : { address: (address === 1 ? first : others[0]) ?? '' }),
+    to: { ...(at === 'link' ? { link: 'l0', family: six ? 6 : 4 } : { address: target }), port: ports(80) },
+  });
+  const via =
+    at === 'bridge' && bridge !== undefined ? { via: { interface: bridge.intent.interface, network } } : {};
+  return {
+    kind: 'nat',
+    name: common.name,
+    intent,
+    assigned: { ...(at === 'link' ? { address: target } : {}), ...via },
   };
 }
 
