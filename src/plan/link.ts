@@ -9,6 +9,7 @@ import type {
   ObservedLink,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { isolatesPorts } from './bridge-firewall.ts';
 import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
@@ -32,6 +33,7 @@ function compileEnd(
   context: Intent,
 ): Device {
   const serves: Ref = { kind, name };
+  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
   return {
     key: endKey(serves, end),
     serves,
@@ -40,12 +42,17 @@ function compileEnd(
     mac,
     mtu: intent.mtu,
     up: intent.up,
-    master: intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent.interface,
+    master: bridge?.interface ?? null,
     addresses: intent.addresses,
     routes: intent.up ? intent.routes : [],
-    ...compileOptions(intent),
+    ...compileOptions(bridge !== null && isolatesPorts(bridge) ? isolated(intent) : intent),
     kind: { type: 'veth', peer: endKey(serves, end === 'own' ? 'peer' : 'own') },
   };
+}
+
+/** An end as a bridge has it whose firewall lets its ports reach nobody but the gateway. */
+export function isolated<E extends EndIntent>(end: E): E {
+  return { ...end, isolatedPort: true };
 }
 
 /** The key of the device at one end of a link. */

@@ -121,7 +121,7 @@ function destination(address: string, published: Ports, target: Ports): string {
 /** The comments of all rules that lead to the chains of an address translation. */
 export function chainMarksOf(intent: NatIntent): string[] {
   const serves: Ref = { kind: 'nat', name: intent.name };
-  const { chains, rules } = baseFirewall(intent.namespace, natFamily(intent), serves);
+  const { chains, rules } = baseFirewall(intent.namespace, natFamily(intent), 'nat', serves);
   const fixed = [...chains.values()].flatMap((chain) => chain.fixed);
   return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
 }

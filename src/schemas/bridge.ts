@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { BridgeFirewall, BridgeFirewallSpec, type ObservedBridgeFirewall } from './bridge-firewall.ts';
 import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
 import {
   Route,
@@ -26,6 +27,7 @@ const fields = {
       description: 'how long a learnt MAC address is kept, in seconds',
     }),
   ),
+  firewall: Type.Optional(nullable(ref(BridgeFirewallSpec))),
   labels: Type.Optional(Labels),
 };
 
@@ -42,6 +44,8 @@ export interface BridgeIntent extends InterfaceIntent {
   namespace: string;
   stp: boolean;
   ageingSeconds: number;
+  /** Null: none. */
+  firewall: BridgeFirewall | null;
   labels: Labels;
 }
 
@@ -58,6 +62,11 @@ export const BridgeStatus = strictObject(
     bridgeId: nullable(Type.String({ description: 'priority and MAC address, as `brctl show` prints it' })),
     stp: Type.Boolean(),
     ports: Type.Array(Type.String(), { description: 'interface names, in order' }),
+    rules: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'where there is a firewall: its rules as iptables-save prints them, IPv4 first',
+      }),
+    ),
   },
   { $id: 'BridgeStatus' },
 );
@@ -74,6 +83,7 @@ export const Bridge = strictObject(
     mtu: Type.Integer(),
     mac: nullable(Type.String()),
     up: Type.Boolean(),
+    firewall: nullable(ref(BridgeFirewall)),
     labels: Labels,
     ...metaFields,
     status: ref(BridgeStatus),
@@ -99,4 +109,6 @@ export interface ObservedBridge extends ObservedInterface {
   ageingSeconds: number | null;
   ports: string[];
   routes: Route[];
+  /** Null or absent where it was not looked at. */
+  firewall?: ObservedBridgeFirewall | null;
 }

@@ -188,6 +188,7 @@ class Attempt {
       const result = kindOf(stored.kind).result(
         stored,
         reads.map(() => answers.next().value ?? null),
+        this.#draft,
       );
       resources.put({ ...stored, observed: result.observed, assigned: result.assigned, failure: null });
     }

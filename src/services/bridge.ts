@@ -4,8 +4,17 @@ import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
-import type { BridgeIntent } from '../schemas/bridge.ts';
+import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { HOST, refText } from '../schemas/common.ts';
+import {
+  checkFirewall,
+  completeFirewall,
+  differencesIn,
+  lookAtFirewall,
+  seenFirewall,
+  tiesOfFirewall,
+  writtenFirewall,
+} from './bridge-firewall.ts';
 import type { Draft } from './draft.ts';
 import {
   checkClaims,
@@ -39,27 +48,37 @@ export const bridgeKind: KindService<'bridge'> = {
       mtu,
       mac,
       up,
+      firewall: completeFirewall(name, spec.firewall, false),
       labels,
     };
   },
   check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
+    checkFirewall(intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },
   assign: ({ mac }, before) => ({ mac: mac ?? before?.assigned.mac ?? chooseMac() }),
   ties: (intent) => tiesOfBridge(intent),
   reads: readsOfBridge,
-  result: ({ intent, assigned: { mac } }, answers) => {
-    const observed = parseBridge(intent, answers);
+  result: ({ intent, assigned: { mac } }, answers, draft) => {
+    const observed = { ...parseBridge(intent, answers), firewall: writtenFirewall(intent, draft) };
     return { observed, assigned: { mac, ...(observed.index === null ? {} : { index: observed.index }) } };
   },
-  seen: (intent, snapshot) =>
-    parseBridge(
+  seen: (intent, snapshot) => ({
+    ...parseBridge(
       intent,
       readsOfBridge(intent).map((read) => answerFrom(snapshot, read)),
     ),
-  look: async (intent, processes) => parseBridge(intent, await lookAt(processes, readsOfBridge(intent))),
+    firewall: seenFirewall(intent, snapshot),
+  }),
+  look: async (intent, processes) => {
+    const [answers, firewall] = await Promise.all([
+      lookAt(processes, readsOfBridge(intent)),
+      lookAtFirewall(intent, processes),
+    ]);
+    return { ...parseBridge(intent, answers), firewall };
+  },
   find: async (intent, processes) => {
     const { namespace, interface: name } = intent;
     const [answer] = await lookAt(processes, [readOfFound(namespace, name, routesOf(intent))]);
@@ -75,8 +94,21 @@ export const bridgeKind: KindService<'bridge'> = {
       inode: null,
     };
   },
-  differences: ({ intent, assigned }, observed) => differencesOfBridge(intent, assigned, observed),
-  status: (_intent, { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports }) => ({
+  differences: ({ intent, assigned }, observed, draft) => [
+    ...differencesOfBridge(intent, assigned, observed),
+    ...differencesIn(intent, observed.firewall, draft),
+  ],
+  status: ({ firewall }, observed) => ({
+    ...statusOfBridge(observed),
+    ...(firewall === null || observed.firewall === null || observed.firewall === undefined
+      ? {}
+      : { rules: [...observed.firewall.ipv4.rules, ...observed.firewall.ipv6.rules] }),
+  }),
+};
+
+function statusOfBridge(observed: ObservedBridge): object {
+  const { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports } = observed;
+  return {
     index,
     mac,
     mtu,
@@ -87,14 +119,15 @@ export const bridgeKind: KindService<'bridge'> = {
     bridgeId,
     stp,
     ports,
-  }),
-};
+  };
+}
 
 function tiesOfBridge(intent: BridgeIntent): Ties {
+  const { references, needs } = tiesOfFirewall(intent);
   return {
-    references: [{ kind: 'namespace', name: intent.namespace }],
+    references: [{ kind: 'namespace', name: intent.namespace }, ...references],
     claims: claimsOfInterface(intent.namespace, intent.interface, intent),
-    needs: [],
+    needs,
   };
 }
 
@@ -104,7 +137,7 @@ function checkUnused({ name }: Stored<'bridge'>, draft: Draft): void {
   if (references.length > 0)
     throw new Problem(
       'in-use',
-      `/namespace: a bridge with ports can't change its namespace; detach them first`,
+      `/namespace: a bridge with ports, or that others name, can't change its namespace; detach them first`,
       { references },
     );
 }

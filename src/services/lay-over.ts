@@ -45,9 +45,11 @@ export function referrersOf(resource: Stored, draft: Draft): Ref[] {
 
 /** Takes it away with all that refers to it. */
 export function deleteWithReferrers(resource: Stored, draft: Draft): void {
-  for (const ref of referrersOf(resource, draft)) {
+  const referrers = referrersOf(resource, draft);
+  // First of all, since two bridges may name each other.
+  draft.delete({ kind: resource.kind, name: resource.name });
+  for (const ref of referrers) {
     const referrer = draft.get(ref.kind, ref.name);
     if (referrer !== null) deleteWithReferrers(referrer, draft);
   }
-  draft.delete({ kind: resource.kind, name: resource.name });
 }

@@ -17,7 +17,8 @@ import {
 } from '../kernel/link.ts';
 import type { Answer } from '../kernel/sessions.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
-import { differencesOfLink, endKey } from '../plan/link.ts';
+import { isolatesPorts } from '../plan/bridge-firewall.ts';
+import { differencesOfLink, endKey, isolated } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
@@ -90,7 +91,7 @@ export const linkKind: KindService<'link'> = {
   look: lookAtLink,
   find: findLink,
   differences: ({ intent, assigned }, observed, draft) =>
-    differencesOfLink(intent, assigned, observed, {
+    differencesOfLink(withIsolation(intent, draft), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: interfaceOfBridge(intent.peer.bridge, draft),
     }),
@@ -149,6 +150,15 @@ function tiesOfLink(intent: LinkIntent): Ties {
     claims: ends.flatMap((end) => claimsOfInterface(end.namespace, end.interface, end)),
     needs: [],
   };
+}
+
+/** What is asked of its ends by themselves, or by the firewall of their bridge. */
+function withIsolation(intent: LinkIntent, draft: Draft): LinkIntent {
+  const effective = <E extends EndIntent>(end: E): E => {
+    const bridge = end.bridge === null ? null : draft.get('bridge', end.bridge);
+    return bridge !== null && isolatesPorts(bridge.intent) ? isolated(end) : end;
+  };
+  return { ...effective(intent), peer: effective(intent.peer) };
 }
 
 function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {

@@ -15,6 +15,7 @@ import { deletingByNumber } from '../plan/undeletable.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
+import { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
@@ -183,12 +184,16 @@ class Settlement {
       },
     });
     learnIdentities(this.#identities, outcome.ran);
+    const draft = new Draft(this.#deps.store.resources, tiesOf);
     const answers = outcome.answers.values();
     const seen =
       outcome.failure === null
         ? reads.map((entry) => {
             const answered = entry.reads.map(() => answers.next().value ?? null);
-            return { stored: entry.stored, ...kindOf(entry.stored.kind).result(entry.stored, answered) };
+            return {
+              stored: entry.stored,
+              ...kindOf(entry.stored.kind).result(entry.stored, answered, draft),
+            };
           })
         : [];
     this.#write(seen);

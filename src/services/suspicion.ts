@@ -4,6 +4,8 @@ import type { FirewallEvent, RuleEvent } from '../kernel/firewall-monitor-text.t
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
+import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
+import { chainMarksOfBridge } from '../plan/bridge-firewall.ts';
 import { CHAINS } from '../plan/firewall.ts';
 import { routeKeyIn } from '../schemas/route.ts';
 import { chainMarksOf, rulesOfNat } from '../plan/nat.ts';
@@ -11,6 +13,7 @@ import type { Family } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
 import { forwardingKey } from '../schemas/nat.ts';
+import { rulesIn } from './bridge-firewall.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
 import { firewallTie } from './nat.ts';
 import type { SeenAddress, SeenLink, SeenSpace } from './watch-window.ts';
@@ -180,18 +183,29 @@ export class Suspicion {
     }
   }
 
-  #rule(namespace: string, { owner, comment, deleted }: RuleEvent, rules: readonly Ref[]): void {
+  #rule(namespace: string, { owner, comment, deleted, family }: RuleEvent, rules: readonly Ref[]): void {
     if (owner === null) {
-      const [first] = rules;
-      const nat = first === undefined ? null : this.#resources.get('nat', first.name);
-      if (deleted && nat !== null && chainMarksOf(nat.intent).includes(comment))
+      if (deleted && this.#chainMarks(namespace, family, rules).includes(comment))
         for (const ref of rules) this.#add(ref);
       return;
     }
-    const stored = owner.kind === 'nat' ? this.#resources.get('nat', owner.name) : null;
+    const stored =
+      owner.kind === 'nat' || owner.kind === 'bridge' ? this.#resources.get(owner.kind, owner.name) : null;
     if (stored === null || stored.intent.namespace !== namespace) return;
-    const isIntended = rulesOfNat(stored.intent).some((rule) => rule.comment === comment);
-    if (isIntended === deleted) this.#add(stored);
+    const intended =
+      'type' in stored.intent ? rulesOfNat(stored.intent) : rulesIn(stored.intent, this.#resources);
+    if (intended.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
+  }
+
+  /** The comments of rules that lead to the chains of all these. */
+  #chainMarks(namespace: string, family: Family, rules: readonly Ref[]): string[] {
+    const nat = rules.find(({ kind }) => kind === 'nat');
+    const stored = nat === undefined ? null : this.#resources.get('nat', nat.name);
+    const bridge = rules.find(({ kind }) => kind === 'bridge');
+    return [
+      ...(stored === null ? [] : chainMarksOf(stored.intent)),
+      ...(bridge === undefined ? [] : chainMarksOfBridge(namespace, family, bridge)),
+    ];
   }
 
   #rulesOf(namespace: string, family: Family): Ref[] {
@@ -261,7 +275,7 @@ function isWhole(what: string): boolean {
 
 /** One of ours has gone. Or one of ours may bear another name: of that the kernel tells the new one alone. */
 function isOddChain({ chain, deleted }: { chain: string; deleted: boolean }): boolean {
-  const ours: readonly string[] = Object.values(CHAINS);
+  const ours: readonly string[] = [...Object.values(CHAINS), ...Object.values(BRIDGE_CHAINS)];
   return deleted ? chain.startsWith(CHAIN_PREFIX) && ours.includes(chain) : !ours.includes(chain);
 }
 
