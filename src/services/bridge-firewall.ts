@@ -1,4 +1,4 @@
-import type { ResourceRepository, Tie, Ties } from '../db/resources.ts';
+import type { ResourceRepository, Stored, Tie, Ties } from '../db/resources.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { parseFirewallOf, type SavedFirewall } from '../kernel/firewall.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
@@ -200,6 +200,14 @@ export function updateSeenBehind(resources: ResourceRepository, touched: readonl
         resources.putObserved(bridge, { ...bridge.observed, firewall: null });
     }
   }
+}
+
+/** The links of a bridge whose ports another state of it would isolate, or would not: they change along with it. */
+export function portsIsolatedBy(side: Stored, resources: ResourceRepository): Ref[] {
+  const intent = bridgeIntent(side);
+  const recorded = intent === null ? null : bridgeIntent(resources.get('bridge', intent.name));
+  if (intent === null || recorded === null || isolatesPorts(intent) === isolatesPorts(recorded)) return [];
+  return resources.referrers({ kind: 'bridge', name: intent.name }).filter(({ kind }) => kind === 'link');
 }
 
 interface Seen {

@@ -15,6 +15,7 @@ import { deletingByNumber } from '../plan/undeletable.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
+import { portsIsolatedBy } from './bridge-firewall.ts';
 import { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
@@ -89,7 +90,8 @@ class Settlement {
     const others = unsettled.mayBe.flat();
     const besides = others.flatMap((other) => {
       const { references, needs } = tiesOf(other);
-      return [...references, ...needs.flatMap((need) => store.resources.needing(need))];
+      const sharers = needs.flatMap((need) => store.resources.needing(need));
+      return [...references, ...sharers, ...portsIsolatedBy(other, store.resources)];
     });
     this.#scope = scopeOf(store, [...unsettled.refs, ...besides], unsettled.attempts);
     const before = sysctlsBeforeOf(store, this.#scope);
