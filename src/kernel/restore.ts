@@ -3,6 +3,7 @@ import { iptablesCommand } from './firewall.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
 import type { Invocation } from './schedule.ts';
+import { tables } from './state.ts';
 
 type Entry = Invocation['steps'][number];
 
@@ -36,7 +37,7 @@ export async function restoreRules(
 
 /** The lines for iptables-restore, each with the step that it is of. */
 function inputOf(steps: readonly Entry[]): { text: string; entry: Entry | null }[] {
-  return (['raw', 'filter', 'nat'] as const).flatMap((table) => {
+  return tables.flatMap((table) => {
     const lines = steps.flatMap((entry) =>
       entry.rendered.tool === 'iptables' && entry.rendered.table === table
         ? entry.rendered.lines.map((text) => ({ text, entry }))

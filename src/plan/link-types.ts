@@ -5,6 +5,7 @@ import { refText, type Difference } from '../schemas/common.ts';
 import type { LinkAssigned, ObservedSingle } from '../schemas/link.ts';
 import { optionNames, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { asPort } from './bridge-firewall.ts';
 import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
@@ -17,6 +18,7 @@ export function compileSingle(
   context: Intent,
 ): void {
   const key = `${refText({ kind, name })} own`;
+  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
   const device: Device = {
     key,
     serves: { kind, name },
@@ -25,10 +27,10 @@ export function compileSingle(
     mac: assigned.mac,
     mtu: intent.mtu,
     up: intent.up,
-    master: intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent.interface,
+    master: bridge?.interface ?? null,
     addresses: intent.addresses,
     routes: intent.up ? intent.routes : [],
-    ...compileOptions(intent),
+    ...compileOptions(asPort(intent, bridge)),
     kind: singleKind(key, intent, assigned),
   };
   state.devices.set(key, device);

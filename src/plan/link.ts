@@ -9,6 +9,7 @@ import type {
   ObservedLink,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { asPort } from './bridge-firewall.ts';
 import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
 import { resourceIn, type Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
@@ -37,6 +38,7 @@ function compileEnd(
   context: Intent,
 ): Device {
   const serves: Ref = { kind, name };
+  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
   return {
     key: endKey(serves, end),
     serves,
@@ -45,10 +47,10 @@ function compileEnd(
     mac,
     mtu: intent.mtu,
     up: intent.up,
-    master: intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent.interface,
+    master: bridge?.interface ?? null,
     addresses: intent.addresses,
     routes: intent.up ? intent.routes : [],
-    ...compileOptions(intent),
+    ...compileOptions(asPort(intent, bridge)),
     kind: { type: 'veth', peer: endKey(serves, end === 'own' ? 'peer' : 'own') },
   };
 }

@@ -17,7 +17,8 @@ import { addRule, makeRule, markIn } from './rule.ts';
 /** Adds the rules of an address translation, and what they need, to the state. */
 export function compileNat(state: KernelState, { intent, assigned }: Placed<'nat'>): void {
   const serves: Ref = { kind: 'nat', name: intent.name };
-  const firewall = firewallIn(state, intent.namespace, natFamily(intent), serves);
+  const { namespace } = intent;
+  const firewall = firewallIn(state, { namespace, family: natFamily(intent), part: 'nat' }, serves);
   for (const rule of rulesOfNat(intent, assigned)) addRule(firewall, rule);
   const device = localnetOf(intent, assigned);
   if (device !== null) addLocalnet(state, firewall, device, serves);
@@ -86,7 +87,7 @@ function withinMatch({ inInterface, outInterface }: Outgoing): string {
 /** The comments of all rules that lead to the chains of an address translation. */
 export function chainMarksOf(intent: NatIntent, assigned: NatAssigned): string[] {
   const serves: Ref = { kind: 'nat', name: intent.name };
-  const firewall = baseFirewall(intent.namespace, natFamily(intent), serves);
+  const firewall = baseFirewall(intent.namespace, natFamily(intent), 'nat', serves);
   if (localnetOf(intent, assigned) !== null) addGuard(firewall, serves);
   const { chains, rules } = firewall;
   const fixed = [...chains.values()].flatMap((chain) => chain.fixed);

@@ -64,11 +64,20 @@ export function referrersOf(resource: Stored, draft: Draft): Ref[] {
   return [...new Map(all.map((ref) => [refText(ref), ref])).values()];
 }
 
-/** Takes it away with all that refers to it. */
-export function deleteWithReferrers(resource: Stored, draft: Draft): void {
+/**
+ * Takes it away with all that refers to it.
+ *
+ * @param going what is being taken away already: two bridges may name each other
+ */
+export function deleteWithReferrers(
+  resource: Stored,
+  draft: Draft,
+  going: ReadonlySet<string> = new Set(),
+): void {
+  const all = new Set([...going, refText(resource)]);
   for (const ref of referrersOf(resource, draft)) {
-    const referrer = draft.get(ref.kind, ref.name);
-    if (referrer !== null) deleteWithReferrers(referrer, draft);
+    const referrer = all.has(refText(ref)) ? null : draft.get(ref.kind, ref.name);
+    if (referrer !== null) deleteWithReferrers(referrer, draft, all);
   }
   draft.delete({ kind: resource.kind, name: resource.name });
   followInNat(draft, resource, null);

@@ -17,6 +17,7 @@ import {
 } from '../kernel/link.ts';
 import type { Answer } from '../kernel/sessions.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
+import { asPort } from '../plan/bridge-firewall.ts';
 import { resolvedLink, usesAuto } from '../plan/ipam.ts';
 import { differencesOfLink, endKey } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
@@ -124,7 +125,7 @@ export const linkKind: KindService<'link'> = {
   find: async (intent, processes) =>
     intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
   differences: ({ intent, assigned }, observed, draft) =>
-    differencesOfLink(resolvedLink(intent, assigned), assigned, observed, {
+    differencesOfLink(withIsolation(resolvedLink(intent, assigned), draft), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: intent.type === 'veth' ? interfaceOfBridge(intent.peer.bridge, draft) : null,
     }),
@@ -191,6 +192,13 @@ function tiesOfLink(given: VethIntent, assigned: Pick<LinkAssigned, 'ends'> = {}
     ],
     needs: leases.needs,
   };
+}
+
+/** What is asked of its ends by themselves, or by the firewall of their bridge. */
+function withIsolation(intent: LinkIntent, draft: Draft): LinkIntent {
+  const effective = <E extends EndIntent>(end: E): E =>
+    asPort(end, end.bridge === null ? null : (draft.get('bridge', end.bridge)?.intent ?? null));
+  return intent.type === 'veth' ? { ...effective(intent), peer: effective(intent.peer) } : effective(intent);
 }
 
 function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {

@@ -93,7 +93,11 @@ export const natKind: KindService<'nat'> = {
 };
 
 /** All rules of a namespace; none if it is gone. */
-async function saveIfThere(processes: Processes, namespace: string, family: Family): Promise<SavedFirewall> {
+export async function saveIfThere(
+  processes: Processes,
+  namespace: string,
+  family: Family,
+): Promise<SavedFirewall> {
   try {
     return await saveFirewall(processes, namespace, family);
   } catch (error) {
@@ -103,7 +107,7 @@ async function saveIfThere(processes: Processes, namespace: string, family: Fami
   }
 }
 
-async function readForwarding(
+export async function readForwarding(
   processes: Processes,
   namespace: string,
   family: Family,

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
+import type { BridgeFirewall } from '../../src/schemas/bridge-firewall.ts';
 import type { AnyPlaced, Placed } from '../../src/schemas/resource.ts';
 import { sysctlOfInterface } from '../../src/schemas/end.ts';
 import type { EndIntent } from '../../src/schemas/link.ts';
@@ -14,6 +15,8 @@ import { singleDraws, singleOf, type SingleDraw } from './single-intents.ts';
 const NAMESPACES = ['host', 'n1', 'n2', 'n3'];
 
 /** What a random network is drawn from: few names, so that two networks have much in common and much not. */
+type DrawnFirewall = Omit<BridgeFirewall, 'reachableFrom'> & { isReachable: boolean };
+
 interface Draw {
   namespaces: { name: string; sysctl: boolean }[];
   bridges: {
@@ -24,6 +27,7 @@ interface Draw {
     mtu: number;
     stp: boolean;
     up: boolean;
+    firewall: DrawnFirewall | null;
   }[];
   links: {
     name: number;
@@ -63,6 +67,15 @@ const end = fc.record({
   options: drawnOptions,
 });
 
+const firewall: fc.Arbitrary<DrawnFirewall> = fc.record({
+  isolated: fc.boolean(),
+  isReachable: fc.boolean(),
+  intercom: fc.boolean(),
+  internal: fc.boolean(),
+  inbound: fc.constantFrom('published', 'any'),
+  hostAccess: fc.boolean(),
+});
+
 const draws: fc.Arbitrary<Draw> = fc.record({
   namespaces: fc.uniqueArray(fc.record({ name: fc.constantFrom('n1', 'n2', 'n3'), sysctl: fc.boolean() }), {
     selector: ({ name }) => name,
@@ -77,6 +90,7 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       mtu: fc.constantFrom(1500, 1400),
       stp: fc.boolean(),
       up: fc.boolean(),
+      firewall: fc.option(firewall),
     }),
     { selector: ({ name }) => name, maxLength: 3 },
   ),
@@ -106,6 +120,14 @@ const draws: fc.Arbitrary<Draw> = fc.record({
     { selector: ({ name }) => name, maxLength: 3 },
   ),
 });
+
+/** Nothing is said that contradicts itself. */
+function firewallOf(
+  { isReachable: _isReachable, inbound, ...rest }: DrawnFirewall,
+  reachableFrom: string[],
+): BridgeFirewall {
+  return { ...rest, inbound: rest.internal ? 'published' : inbound, reachableFrom };
+}
 
 /** Random networks that a real machine could have: what refers to something that is not there is left out. */
 export const intents: fc.Arbitrary<Intent> = draws.map(build);
@@ -142,8 +164,10 @@ function build(draw: Draw): Intent {
   for (const { name, sysctl } of draw.namespaces) add(namespaceOf(name, sysctl));
   const isThere = (namespace: string): boolean => resources.has(`namespace/${namespace}`);
 
-  for (const { name, namespace, suffix, addresses, mtu, stp, up } of draw.bridges) {
+  for (const { name, namespace, suffix, addresses, mtu, stp, up, firewall: drawn } of draw.bridges) {
     if (!isThere(namespace)) continue;
+    const others = draw.bridges.filter((other) => other.namespace === namespace && other.name !== name);
+    const isReachable = drawn?.internal === false && drawn.isReachable;
     const spec = {
       name: `br${name}`,
       interface: `br${name}${suffix}`,
@@ -152,6 +176,10 @@ function build(draw: Draw): Intent {
       mtu,
       stp,
       up,
+      firewall:
+        drawn === null
+          ? null
+          : firewallOf(drawn, isReachable ? others.map((other) => `br${other.name}`) : []),
     };
     add({
       kind: 'bridge',
