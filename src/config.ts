@@ -17,6 +17,8 @@ export interface Config {
   changeTimeoutMs: number;
   /** What subnets of bridges are chosen from. */
   addressPools: readonly AddressPool[];
+  /** Where files by which namespaces find each other are kept; null: nowhere. */
+  namesDir: string | null;
   /** What to do: serve, or remove all that is netnsd's. */
   command: 'serve' | 'teardown';
   /** With teardown: only what is not recorded. */
@@ -79,7 +81,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
   return config;
 }
 
-interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'reconcile'> {
+interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'reconcile' | 'namesDir'> {
   listen?: ListenAddress[];
   addressPool?: AddressPool[];
   reconcileInterval: number;
@@ -166,6 +168,15 @@ function addReconcileOptions(command: Command): Command {
         ...(previous ?? []),
         parseAddressPool(text),
       ]),
+    )
+    .addOption(
+      new Option(
+        '--names-dir <directory>',
+        'where `hosts` and `resolv.conf` of namespaces are kept, as ip-netns(8) has them; `none`: nowhere',
+      )
+        .env('NETNSD_NAMES_DIR')
+        .default('/etc/netns')
+        .argParser((text: string) => (text === 'none' ? null : parseDirectory(text))),
     )
     .addOption(
       new Option('--unrecorded', 'with teardown: remove only what bears netnsd’s marks and is not recorded'),

@@ -53,6 +53,15 @@ const fields = {
       description: 'addresses of the subnets that are given to nobody',
     }),
   ),
+  dns: Type.Optional(
+    Type.Array(formatted('ip-address', 'the address of a resolver'), {
+      maxItems: 3,
+      uniqueItems: true,
+      default: [],
+      description:
+        'who resolves names for the namespaces on it, by way of /etc/netns/NAME/resolv.conf; needs `subnets`',
+    }),
+  ),
   labels: Type.Optional(Labels),
 };
 
@@ -72,6 +81,8 @@ export interface BridgeIntent extends InterfaceIntent {
   /** Networks, or what says that one is to be chosen. */
   subnets: string[];
   reserved: string[];
+  /** Left out if there are none, as in what was recorded before there could be any. */
+  dns?: string[];
   labels: Labels;
 }
 
@@ -106,6 +117,7 @@ export const Bridge = strictObject(
     ageingSeconds: Type.Integer(),
     subnets: Type.Array(Type.String()),
     reserved: Type.Array(Type.String()),
+    dns: Type.Array(Type.String()),
     mtu: Type.Integer(),
     mac: nullable(Type.String()),
     up: Type.Boolean(),

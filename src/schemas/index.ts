@@ -14,6 +14,7 @@ import {
   NamespaceStatus,
   namespacePatch,
 } from './namespace.ts';
+import { NamesStatus } from './names.ts';
 import { Nat, NatCreate, NatPut, natPatch, natSchemas } from './nat.ts';
 import { DryRunAnswer, Operation } from './operation.ts';
 import { ProblemDocument } from './problem.ts';
@@ -34,6 +35,7 @@ export const sharedSchemas: readonly TSchema[] = [
   NamespaceCreate,
   NamespacePut,
   namespacePatch,
+  NamesStatus,
   NamespaceStatus,
   Namespace,
   ForeignNamespace,

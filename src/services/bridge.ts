@@ -19,6 +19,7 @@ import {
   routesOf,
 } from './interface.ts';
 import type { KindService } from './kind.ts';
+import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
 import { assignSubnets, checkSubnets } from './subnets.ts';
@@ -29,7 +30,7 @@ export const bridgeKind: KindService<'bridge'> = {
   kind: 'bridge',
   complete: (spec) => {
     const { name, namespace = HOST, stp = false, ageingSeconds = DEFAULT_AGEING_SECONDS, labels = {} } = spec;
-    const { subnets = [], reserved = [] } = spec;
+    const { subnets = [], reserved = [], dns = [] } = spec;
     const { addresses, routes, mtu, mac, up } = completeInterface('', spec);
     const interfaceName = completeInterfaceName(spec.interface, name);
     const intent = {
@@ -42,12 +43,14 @@ export const bridgeKind: KindService<'bridge'> = {
       ageingSeconds,
       subnets,
       reserved,
+      ...(dns.length === 0 ? {} : { dns }),
       mtu,
       mac,
       up,
       labels,
     };
     checkSubnets(intent);
+    checkDns(intent);
     return intent;
   },
   check: (intent, draft, before) => {
@@ -92,6 +95,7 @@ export const bridgeKind: KindService<'bridge'> = {
   },
   differences: ({ intent, assigned }, observed) =>
     differencesOfBridge(resolvedBridge(intent, assigned), assigned, observed),
+  shown: (intent) => ({ ...intent, dns: intent.dns ?? [] }),
   status: (
     _intent,
     { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports },
