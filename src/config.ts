@@ -63,7 +63,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
       `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`,
     );
   }
-  const { listen, addressPool, reconcileInterval, changeTimeout, unrecorded, ...options } = {
+  const { listen, addressPool, reconcileInterval, changeTimeout, unrecorded, namesDir, ...options } = {
     ...command.opts<Options>(),
   };
   const config: Config = {
@@ -74,6 +74,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
     changeTimeoutMs: changeTimeout * 1000,
     command: command.args[0] === 'teardown' ? 'teardown' : 'serve',
     isOnlyUnrecorded: unrecorded === true,
+    namesDir: namesDir === NOWHERE ? null : namesDir,
   };
   if (config.isOnlyUnrecorded && config.command !== 'teardown')
     throw new UsageExit(2, 'netnsd: --unrecorded goes with `netnsd teardown` only; see --help');
@@ -81,12 +82,13 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
   return config;
 }
 
-interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'reconcile' | 'namesDir'> {
+interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'reconcile'> {
   listen?: ListenAddress[];
   addressPool?: AddressPool[];
   reconcileInterval: number;
   changeTimeout: number;
   unrecorded?: true;
+  namesDir: string;
 }
 
 function createCommand(version: string): Command {
@@ -176,12 +178,15 @@ function addReconcileOptions(command: Command): Command {
       )
         .env('NETNSD_NAMES_DIR')
         .default('/etc/netns')
-        .argParser((text: string) => (text === 'none' ? null : parseDirectory(text))),
+        .argParser((text: string) => (text === NOWHERE ? text : parseDirectory(text))),
     )
     .addOption(
       new Option('--unrecorded', 'with teardown: remove only what bears netnsd’s marks and is not recorded'),
     );
 }
+
+/** In place of a directory. */
+const NOWHERE = 'none';
 
 const LONGEST_SECONDS = 86_400;
 

@@ -54,15 +54,20 @@ export class NameFiles {
     }
   }
 
-  /** Has a file with that text. Somebody else's stays as it is. @param isToBeMade whether it is made if it is not there */
+  /**
+   * Has a file with that text. Somebody else's stays as it is.
+   *
+   * @param isToBeMade whether it is made if it is not there, and missed if somebody else's is
+   */
   keep(namespace: string, file: NameFile, text: string, isToBeMade: boolean): Kept {
     const path = this.path(namespace, file);
     return told(path, () => {
       const directory = kindOf(this.path(namespace));
-      if (directory !== null && directory !== 'directory') return foreign(this.path(namespace), directory);
-      const found = directory === null ? null : look(path);
+      const isPassable = directory === null || directory === 'directory';
+      const found = directory === 'directory' ? look(path) : null;
+      if (!isToBeMade && found?.isOurs !== true) return ABSENT;
+      if (!isPassable) return foreign(this.path(namespace), directory);
       if (found !== null && !found.isOurs) return foreign(path, found.kind);
-      if (found === null && !isToBeMade) return ABSENT;
       if (directory === null) this.#makeDirectory(namespace);
       if (found === null) this.#create(path, text);
       else overwrite(path, text);
