@@ -6,6 +6,7 @@
 #     --cap-add NET_ADMIN --cap-add SYS_ADMIN --cap-add SYS_PTRACE --cap-add NET_RAW \
 #     --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
 #     -v /run/netns:/run/netns:shared \
+#     -v /etc/netns:/etc/netns \
 #     -v /run/netnsd:/run/netnsd \
 #     -v netnsd-state:/var/lib/netnsd \
 #     netnsd
@@ -22,6 +23,7 @@
 # /run/netns ... shared    namespaces are mounts: only with shared propagation does `ip netns` on the machine see
 #                          those made here, and netnsd those made there. On the machine it must be a shared mount
 #                          beforehand; `ip netns add` makes it one.
+# /etc/netns               hosts and resolv.conf of namespaces, which `ip netns exec` on the machine uses.
 # /run/netnsd              the socket by which the machine calls the API.
 # /var/lib/netnsd          the state. Without it, a new container knows nothing of what the one before had made.
 

@@ -1,19 +1,19 @@
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import { isStoreThere } from './db/open.ts';
 import { createStore, type Store } from './db/store.ts';
 import { lockHost } from './kernel/host-lock.ts';
+import { NameFiles } from './kernel/name-files.ts';
 import { endLeftovers } from './kernel/leftovers.ts';
 import { createProcesses, type Processes } from './kernel/processes.ts';
 import { access } from './plugins/access.ts';
-import { jsonBodies } from './plugins/bodies.ts';
+import { createFastify } from './plugins/fastify.ts';
 import { Listeners } from './plugins/listeners.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { openApi, openApiDocument } from './plugins/openapi.ts';
-import { problems, sendProblem } from './plugins/problems.ts';
+import { problems } from './plugins/problems.ts';
 import { createValidation, validatorOf, type Validation } from './plugins/validation.ts';
 import { bridgeRoutes } from './routes/bridges.ts';
 import { linkRoutes } from './routes/links.ts';
@@ -32,6 +32,7 @@ import { ForeignService } from './services/foreign.ts';
 import { checkHost } from './services/host.ts';
 import { Idempotency } from './services/idempotency.ts';
 import { InspectService } from './services/inspect.ts';
+import { Names } from './services/names.ts';
 import { OperationService } from './services/operations.ts';
 import { Reconciler, type ReconcileMode } from './services/reconcile.ts';
 import { ResourceService } from './services/resources.ts';
@@ -59,6 +60,8 @@ export interface AppOptions {
    */
   purpose?: 'serve' | 'teardown' | 'document';
   addressPools?: readonly AddressPool[];
+  /** Where files by which namespaces find each other are kept, /etc/netns if left out; null: nowhere. */
+  namesDir?: string | null;
   /** The time, in milliseconds since 1970; the machine's if left out. */
   now?: () => number;
 }
@@ -80,11 +83,10 @@ export interface App {
 
 const DEFAULT_CHANGE_TIMEOUT_MS = 30_000;
 const DEFAULT_RECONCILE_INTERVAL_MS = 60_000;
+const DEFAULT_NAMES_DIR = '/etc/netns';
 
 /** So many reads look at the kernel side by side; the others wait. */
 const LOOKS_AT_ONCE = 8;
-
-const BODY_LIMIT = 256 * 1024;
 
 /**
  * Wires everything, undoes what was not finished when netnsd last ended, and begins to look for drift.
@@ -125,6 +127,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
         await services.watch.stop();
         // With the lane closed, what is being put in order ends after the group in hand.
         await Promise.all([services.engine.stop(), services.reconciler.stop()]);
+        await services.names.stop();
         await listeners.close();
         await fastify.close();
         for (const close of opened) await close();
@@ -142,6 +145,7 @@ interface Services {
   engine: Engine;
   reconciler: Reconciler;
   watch: KernelWatch;
+  names: Names;
   resources: ResourceService;
   idempotency: Idempotency;
   operations: OperationService;
@@ -168,10 +172,11 @@ function createCore(
   store: Store,
   options: AppOptions,
   processes: Processes,
-): Pick<Services, 'engine' | 'reconciler' | 'watch'> {
+): Pick<Services, 'engine' | 'reconciler' | 'watch' | 'names'> {
   const { log, changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
-  const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS } = options;
+  const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS, namesDir = DEFAULT_NAMES_DIR } = options;
   const ownProcesses = createOwnProcesses(options);
+  const names = new Names({ store, log, files: namesDir === null ? null : new NameFiles(namesDir) });
   const engine: Engine = new Engine({
     store,
     processes,
@@ -181,6 +186,7 @@ function createCore(
       try {
         reconciler.settled(settled);
         watch.update();
+        names.settled(settled.touched);
       } catch (error) {
         // It is done and on disk, and is to be answered so; what was not looked at now is at the next sweep.
         log.error({ err: error }, 'what depends on a change could not be looked at');
@@ -195,12 +201,13 @@ function createCore(
     mode: reconcileMode,
     intervalMs: reconcileIntervalMs,
     onMended: () => watch.update(),
+    mendNames: async () => names.check(),
   });
   const watch =
     reconcileMode === 'repair'
       ? createWatch({ store, processes: ownProcesses, log, engine, reconciler })
       : NO_WATCH;
-  return { engine, reconciler, watch };
+  return { engine, reconciler, watch, names };
 }
 
 async function createServices(store: Store, options: AppOptions): Promise<Services> {
@@ -208,18 +215,20 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
   const processes = createProcesses({ timeoutMs: options.changeTimeoutMs ?? DEFAULT_CHANGE_TIMEOUT_MS });
   const lookLimit = pLimit(LOOKS_AT_ONCE);
   const validation = createValidation(sharedSchemas);
-  const { engine, reconciler, watch } = createCore(store, options, processes);
+  const { engine, reconciler, watch, names } = createCore(store, options, processes);
   if (purpose !== 'document') {
     await endLeftovers();
     await reconciler.recover();
   }
   if (purpose === 'serve') await checkHost(store, createOwnProcesses(options), log);
+  if (purpose !== 'document') await names.start();
   return {
     processes,
     validation,
     engine,
     reconciler,
     watch,
+    names,
     resources: new ResourceService({
       store,
       engine,
@@ -228,6 +237,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
       lookLimit,
       pools: options.addressPools,
       mend: async (ref) => reconciler.mend(ref),
+      statusBeside: (ref) => names.statusOf(ref),
       validate: validatorOf(validation.check),
     }),
     idempotency: new Idempotency({ store, log, now }),
@@ -239,6 +249,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
       processes,
       version,
       report: () => ({ ...reconciler.report(), ...watch.state() }),
+      warnings: () => names.warnings(),
     }),
   };
 }
@@ -276,25 +287,5 @@ async function createRoutes(
   });
   completeMethods();
   await fastify.ready();
-  return fastify;
-}
-
-function createFastify(loggerInstance: FastifyBaseLogger): FastifyInstance {
-  const fastify = Fastify({
-    loggerInstance,
-    // A change has its own line, and a read is worth none.
-    logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
-    requestIdHeader: false,
-    bodyLimit: BODY_LIMIT,
-    exposeHeadRoutes: true,
-    return503OnClosing: false,
-    routerOptions: { maxParamLength: 256, caseSensitive: true, ignoreTrailingSlash: false },
-    frameworkErrors: (error, request, reply) => {
-      // oxlint-disable-next-line typescript/no-floating-promises -- Fastify does not wait for this hook
-      sendProblem(error, request, reply);
-    },
-  });
-  jsonBodies(fastify);
   return fastify;
 }

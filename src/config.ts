@@ -17,6 +17,8 @@ export interface Config {
   changeTimeoutMs: number;
   /** What subnets of bridges are chosen from. */
   addressPools: readonly AddressPool[];
+  /** Where files by which namespaces find each other are kept; null: nowhere. */
+  namesDir: string | null;
   /** What to do: serve, or remove all that is netnsd's. */
   command: 'serve' | 'teardown';
   /** With teardown: only what is not recorded. */
@@ -61,7 +63,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
       `${error.message.replace(/^error: /, 'netnsd: ').replaceAll('\n', ' ')}; see --help`,
     );
   }
-  const { listen, addressPool, reconcileInterval, changeTimeout, unrecorded, ...options } = {
+  const { listen, addressPool, reconcileInterval, changeTimeout, unrecorded, namesDir, ...options } = {
     ...command.opts<Options>(),
   };
   const config: Config = {
@@ -72,6 +74,7 @@ export function readConfig(args: readonly string[], env: NodeJS.ProcessEnv, vers
     changeTimeoutMs: changeTimeout * 1000,
     command: command.args[0] === 'teardown' ? 'teardown' : 'serve',
     isOnlyUnrecorded: unrecorded === true,
+    namesDir: namesDir === NOWHERE ? null : namesDir,
   };
   if (config.isOnlyUnrecorded && config.command !== 'teardown')
     throw new UsageExit(2, 'netnsd: --unrecorded goes with `netnsd teardown` only; see --help');
@@ -85,6 +88,7 @@ interface Options extends Pick<Config, 'stateDir' | 'logLevel' | 'auth' | 'recon
   reconcileInterval: number;
   changeTimeout: number;
   unrecorded?: true;
+  namesDir: string;
 }
 
 function createCommand(version: string): Command {
@@ -168,9 +172,21 @@ function addReconcileOptions(command: Command): Command {
       ]),
     )
     .addOption(
+      new Option(
+        '--names-dir <directory>',
+        'where `hosts` and `resolv.conf` of namespaces are kept, as ip-netns(8) has them; `none`: nowhere',
+      )
+        .env('NETNSD_NAMES_DIR')
+        .default('/etc/netns')
+        .argParser((text: string) => (text === NOWHERE ? text : parseDirectory(text))),
+    )
+    .addOption(
       new Option('--unrecorded', 'with teardown: remove only what bears netnsd’s marks and is not recorded'),
     );
 }
+
+/** In place of a directory. */
+const NOWHERE = 'none';
 
 const LONGEST_SECONDS = 86_400;
 

@@ -77,10 +77,20 @@ function optionsOf({
   reconcileIntervalMs,
   changeTimeoutMs,
   addressPools,
+  namesDir,
 }: Config): Omit<AppOptions, 'log'> {
   const token = readToken(stateDir);
   const needsToken = auth === 'token';
-  return { version, stateDir, token, needsToken, reconcileIntervalMs, changeTimeoutMs, addressPools };
+  return {
+    version,
+    stateDir,
+    token,
+    needsToken,
+    reconcileIntervalMs,
+    changeTimeoutMs,
+    addressPools,
+    namesDir,
+  };
 }
 
 async function listenOn(app: App, address: ListenAddress): Promise<ListenAddress> {

@@ -138,6 +138,7 @@ export const bridgeExamples = {
     ageingSeconds: 300,
     subnets: ['10.1.1.0/24'],
     reserved: ['10.1.1.200-10.1.1.255'],
+    dns: [],
     mtu: 1500,
     mac: null,
     up: true,

@@ -55,6 +55,15 @@ const fields = {
     }),
   ),
   firewall: Type.Optional(nullable(ref(BridgeFirewallSpec))),
+  dns: Type.Optional(
+    Type.Array(formatted('ip-address', 'the address of a resolver'), {
+      maxItems: 3,
+      uniqueItems: true,
+      default: [],
+      description:
+        'who resolves names for the namespaces on it, by way of /etc/netns/NAME/resolv.conf; needs `subnets`',
+    }),
+  ),
   labels: Type.Optional(Labels),
 };
 
@@ -76,6 +85,8 @@ export interface BridgeIntent extends InterfaceIntent {
   reserved: string[];
   /** Null: none. */
   firewall: BridgeFirewall | null;
+  /** Left out if there are none, as in what was recorded before there could be any. */
+  dns?: string[];
   labels: Labels;
 }
 
@@ -115,6 +126,7 @@ export const Bridge = strictObject(
     ageingSeconds: Type.Integer(),
     subnets: Type.Array(Type.String()),
     reserved: Type.Array(Type.String()),
+    dns: Type.Array(Type.String()),
     mtu: Type.Integer(),
     mac: nullable(Type.String()),
     up: Type.Boolean(),

@@ -15,6 +15,7 @@ import {
   NamespaceStatus,
   namespacePatch,
 } from './namespace.ts';
+import { NamesStatus } from './names.ts';
 import { Nat, NatCreate, NatPut, natPatch, natSchemas } from './nat.ts';
 import { DryRunAnswer, Operation } from './operation.ts';
 import { ProblemDocument } from './problem.ts';
@@ -35,6 +36,7 @@ export const sharedSchemas: readonly TSchema[] = [
   NamespaceCreate,
   NamespacePut,
   namespacePatch,
+  NamesStatus,
   NamespaceStatus,
   Namespace,
   ForeignNamespace,

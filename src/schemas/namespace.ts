@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox';
 import { Labels, NewNamespaceName, metaFields, statusFields } from './common.ts';
 import { Interface } from './interface.ts';
+import { NamesStatus } from './names.ts';
 import { nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
@@ -60,6 +61,7 @@ export const NamespaceStatus = strictObject(
     inode: nullable(Type.Integer({ description: 'as `ls -i /run/netns` and /proc/PID/ns/net show it' })),
     path: Type.String(),
     interfaces: Type.Array(ref(Interface)),
+    names: Type.Optional(ref(NamesStatus)),
   },
   { $id: 'NamespaceStatus' },
 );

@@ -28,6 +28,7 @@ import {
   routesOf,
 } from './interface.ts';
 import type { KindService } from './kind.ts';
+import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
 import { assignSubnets, checkSubnets } from './subnets.ts';
@@ -38,7 +39,7 @@ export const bridgeKind: KindService<'bridge'> = {
   kind: 'bridge',
   complete: (spec) => {
     const { name, namespace = HOST, stp = false, ageingSeconds = DEFAULT_AGEING_SECONDS, labels = {} } = spec;
-    const { subnets = [], reserved = [] } = spec;
+    const { subnets = [], reserved = [], dns = [] } = spec;
     const { addresses, routes, mtu, mac, up } = completeInterface('', spec);
     const interfaceName = completeInterfaceName(spec.interface, name);
     const intent = {
@@ -51,6 +52,7 @@ export const bridgeKind: KindService<'bridge'> = {
       ageingSeconds,
       subnets,
       reserved,
+      ...(dns.length === 0 ? {} : { dns }),
       mtu,
       mac,
       up,
@@ -58,6 +60,7 @@ export const bridgeKind: KindService<'bridge'> = {
       labels,
     };
     checkSubnets(intent);
+    checkDns(intent);
     return intent;
   },
   check: (intent, draft, before) => {
@@ -113,6 +116,7 @@ export const bridgeKind: KindService<'bridge'> = {
     ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, observed),
     ...differencesIn(intent, observed.firewall, draft),
   ],
+  shown: (intent) => ({ ...intent, dns: intent.dns ?? [] }),
   status: ({ firewall }, observed, { subnets }) => ({
     ...(subnets === undefined
       ? {}

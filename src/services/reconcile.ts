@@ -29,6 +29,8 @@ interface Deps {
   intervalMs: number;
   /** Is told that something was mended. */
   onMended: () => void;
+  /** Mends what no resource is about: the files by which namespaces find each other. */
+  mendNames: () => Promise<void>;
 }
 
 export interface ReconcileReport {
@@ -162,6 +164,7 @@ export class Reconciler {
       const found = await this.#sweep();
       const done = await this.#repairer.repair(found.drifted.map(({ ref }) => ref));
       done.processes += found.processes;
+      await this.#deps.mendNames();
       this.#deps.onMended();
       if (done.failed.length > 0) {
         const references = done.failed.map(({ ref }) => ref);
@@ -236,6 +239,7 @@ export class Reconciler {
       return;
     }
     this.#clearFailures(found);
+    if (mode === 'repair') await this.#deps.mendNames();
   }
 
   /** What is in order, and has been for a while, has not failed any more. */

@@ -50,6 +50,8 @@ interface Deps {
   pools?: readonly AddressPool[] | undefined;
   /** Puts a resource in order that the kernel does not have as it is recorded. */
   mend: (ref: Ref) => Promise<Repaired>;
+  /** What else the status of a resource has. */
+  statusBeside?: (ref: Ref) => object;
   /** Throws a problem unless the body, merged from a patch, fits the kind's schema. */
   validate: <K extends Kind>(kind: K, body: unknown) => SpecOf<K>;
 }
@@ -292,7 +294,7 @@ export class ResourceService {
     const { kind, intent, assigned, revision, createdAt, updatedAt, observed, failure } = stored;
     const differences = this.#differencesOf(stored);
     const own = observed === null ? {} : kindOf(kind).status(intent, observed, assigned);
-    const status = { ...stateOf(failure, differences), ...own };
+    const status = { ...stateOf(failure, differences), ...own, ...this.#deps.statusBeside?.(stored) };
     return { ...(kindOf(kind).shown?.(intent) ?? intent), revision, createdAt, updatedAt, status };
   }
 }

@@ -18,6 +18,8 @@ interface Deps {
   version: string;
   /** How reconciling goes. */
   report: () => ReconcileReport & WatchState;
+  /** What else is to be told a person. */
+  warnings?: () => string[];
 }
 
 const UNRECORDED_NAMED = 3;
@@ -47,7 +49,7 @@ export class SystemService {
       ...machine,
       use: { ...machine.use, recorded },
       reconcile: this.#reconciling(),
-      warnings: [...machine.warnings, ...this.#warnings()],
+      warnings: [...machine.warnings, ...this.#warnings(), ...(this.#deps.warnings?.() ?? [])],
     };
   }
 

@@ -25,7 +25,7 @@ export interface Daemon {
 
 export interface DaemonOptions extends Pick<
   AppOptions,
-  'reconcileMode' | 'reconcileIntervalMs' | 'addressPools'
+  'reconcileMode' | 'reconcileIntervalMs' | 'addressPools' | 'namesDir'
 > {
   /** Where the store is; a new directory that goes with the test if left out. */
   stateDir?: string;

@@ -14,7 +14,7 @@ export async function kernelState(): Promise<Record<string, unknown>> {
   const names = await list('/run/netns');
   const [runFiles, etcNetns, mounts, bound, own, ...others] = await Promise.all([
     files('/run'),
-    list('/etc/netns'),
+    textsIn('/etc/netns'),
     mountsUnder('/run/'),
     Promise.all(names.map(identify)),
     namespaceState(['sh', '-c', READ]),
@@ -203,6 +203,20 @@ async function files(directory: string): Promise<readonly string[]> {
     return file === undefined ? path : `${path} ${file.mode.toString(8)}`;
   });
   return (await Promise.all(described)).toSorted();
+}
+
+// Each file with its text. A symbolic link is told and not followed.
+async function textsIn(directory: string): Promise<Readonly<Record<string, string>>> {
+  const entries = await readdir(directory, { withFileTypes: true, recursive: true }).catch(() => []);
+  const told = entries.map(async (entry) => {
+    const path = join(entry.parentPath, entry.name);
+    const text = entry.isFile() ? await readFile(path, 'utf8').catch(() => 'is gone') : '';
+    return [
+      `${path} ${entry.isFile() ? 'file' : entry.isDirectory() ? 'directory' : 'other'}`,
+      text,
+    ] as const;
+  });
+  return Object.fromEntries((await Promise.all(told)).toSorted(byName));
 }
 
 // A namespace whose file was unlinked without being unmounted, or that was mounted twice, shows only here.
