@@ -1,12 +1,14 @@
 import { Type } from 'typebox';
+import { ResourceName } from './common.ts';
+import { Route, interfaceFields } from './interface.ts';
 import { SysctlValue } from './namespace.ts';
-import { nullable, strictObject } from './object.ts';
+import { nullable, ref, strictObject } from './object.ts';
 
 /** What the kernel gives a veth (DEFAULT_TX_QUEUE_LEN in net/core/dev.c). */
 export const DEFAULT_TX_QUEUE_LENGTH = 1000;
 
-/** Further fields of each end of a link. What is left out, or null, is not netnsd's to say, and is left alone. */
-export const endOptionFields = {
+/** Further fields of an end. What is left out, or null, is not netnsd's to say, and is left alone. */
+const endOptionFields = {
   txQueueLength: Type.Optional(
     nullable(
       Type.Integer({
@@ -66,8 +68,31 @@ export const endOptionFields = {
   ),
 };
 
+/** The fields of each end of a link of any type, but for what it is called. */
+export const endFields = {
+  namespace: Type.Optional(ResourceName),
+  bridge: Type.Optional(
+    nullable(
+      Type.String({
+        ...ResourceName,
+        description: 'a bridge in the namespace of this end, by its resource name',
+      }),
+    ),
+  ),
+  ...interfaceFields,
+  ...endOptionFields,
+};
+
 /** The same in an answer. */
-export const endOptionAnswerFields = {
+export const endAnswerFields = {
+  interface: Type.String(),
+  namespace: Type.String(),
+  bridge: nullable(Type.String()),
+  addresses: Type.Array(Type.String()),
+  routes: Type.Array(ref(Route)),
+  mtu: Type.Integer(),
+  mac: nullable(Type.String()),
+  up: Type.Boolean(),
   txQueueLength: nullable(Type.Integer()),
   isolatedPort: Type.Boolean(),
   hairpin: Type.Boolean(),

@@ -1,13 +1,7 @@
 import { Type, type Static } from 'typebox';
-import { endOptionAnswerFields, endOptionFields, type EndOptions, type ObservedOptions } from './end.ts';
+import { endAnswerFields, endFields, type EndOptions, type ObservedOptions } from './end.ts';
 import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
-import {
-  Route,
-  interfaceFields,
-  observedInterfaceFields,
-  type InterfaceIntent,
-  type ObservedInterface,
-} from './interface.ts';
+import { Route, observedInterfaceFields, type InterfaceIntent, type ObservedInterface } from './interface.ts';
 import { EndLease, type EndAssigned } from './ipam.ts';
 import {
   singleAnswers,
@@ -18,22 +12,8 @@ import {
   type SingleIntent,
   type SingleSpec,
 } from './link-types.ts';
-import { byType, nullable, ref, strictObject } from './object.ts';
+import { byType, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
-
-const endFields = {
-  namespace: Type.Optional(ResourceName),
-  bridge: Type.Optional(
-    nullable(
-      Type.String({
-        ...ResourceName,
-        description: 'a bridge in the namespace of this end, by its resource name',
-      }),
-    ),
-  ),
-  ...interfaceFields,
-  ...endOptionFields,
-};
 
 const LinkPeer = strictObject({ interface: InterfaceName, ...endFields }, { $id: 'LinkPeerSpec' });
 
@@ -109,17 +89,6 @@ export const LinkStatus = strictObject(
   { $id: 'LinkStatus' },
 );
 
-const endAnswerFields = {
-  interface: Type.String(),
-  namespace: Type.String(),
-  bridge: nullable(Type.String()),
-  addresses: Type.Array(Type.String()),
-  routes: Type.Array(ref(Route)),
-  mtu: Type.Integer(),
-  mac: nullable(Type.String()),
-  up: Type.Boolean(),
-  ...endOptionAnswerFields,
-};
 const LinkPeerAnswer = strictObject(endAnswerFields, { $id: 'LinkPeer' });
 
 const Veth = strictObject(
