@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
 import { HOST } from '../schemas/common.ts';
+import { isOfInterface } from '../schemas/end.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
 import type { Prelude } from './ip-session.ts';
 import { ownInterface, parseInterfaces } from './interface.ts';
@@ -11,7 +12,7 @@ import { Sessions, type Answer, type BeforeWriting, type Read } from './sessions
 import type { DeviceRef } from './state.ts';
 import type { Step } from './step.ts';
 import { changeByEthtool, changeByTc } from './tools.ts';
-import { isOfInterface, writeHostSysctl } from './sysctl.ts';
+import { writeHostSysctl } from './sysctl.ts';
 
 /** A step as it ran, as a person would have typed it; `exitCode` is null for what never told. */
 export interface RanCommand {

@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { isOfInterface } from '../schemas/end.ts';
 import { CommandFailed } from './errors.ts';
 import { UnsafeTokenError } from './render.ts';
 
@@ -16,11 +17,6 @@ export function sysctlInFile(file: string): string {
 /** sysctl(8): a dot in the name of an interface is written as a slash. */
 function exchangeSeparators(text: string): string {
   return text.replaceAll(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
-}
-
-/** Of one interface, which need not be there. */
-export function isOfInterface(key: string): boolean {
-  return /^net\.ipv[46]\.(?:conf|neigh)\.(?!(?:all|default)\.)/.test(key);
 }
 
 /** Sysctls of the daemon's own namespace, whose /proc/sys/net is its own: no process is needed. */

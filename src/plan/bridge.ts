@@ -1,25 +1,19 @@
-import type { KernelState } from '../kernel/state.ts';
+import type { Device, KernelState } from '../kernel/state.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
-import { refText, type Difference } from '../schemas/common.ts';
+import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { differencesOfInterface } from './interface.ts';
+import { compileInterface, differencesOfInterface } from './interface.ts';
 
 /** Adds what a bridge is to have to the state. */
 export function compileBridge(state: KernelState, { kind, name, intent, assigned }: Placed<'bridge'>): void {
-  const key = refText({ kind, name });
-  state.devices.set(key, {
+  const serves: Ref = { kind, name };
+  const key = refText(serves);
+  const { stp, ageingSeconds } = intent;
+  const bridge: Device['kind'] = { type: 'bridge', stp, ageingSeconds };
+  state.devices.set(
     key,
-    serves: { kind, name },
-    namespace: intent.namespace,
-    name: intent.interface,
-    mac: assigned.mac,
-    mtu: intent.mtu,
-    up: intent.up,
-    master: null,
-    addresses: intent.addresses,
-    routes: intent.up ? intent.routes : [],
-    kind: { type: 'bridge', stp: intent.stp, ageingSeconds: intent.ageingSeconds },
-  });
+    compileInterface({ key, serves, mac: assigned.mac, master: null, kind: bridge }, intent),
+  );
 }
 
 /** Where the kernel differs from what was asked of a bridge. */

@@ -1,18 +1,40 @@
 import type { Device, KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import type { Difference } from '../schemas/common.ts';
+import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import {
   DEFAULT_TX_QUEUE_LENGTH,
   sysctlOfInterface,
   type EndOptions,
   type ObservedOptions,
 } from '../schemas/end.ts';
-import type { EndIntent } from '../schemas/link.ts';
-import type { Intent } from './intent.ts';
+import type { EndIntent, EndName } from '../schemas/link.ts';
+import { resourceIn, type Intent } from './intent.ts';
+import { compileInterface } from './interface.ts';
 import { words } from './namespace.ts';
 
+/** The key of the device at one end of a link. */
+export function endKey(link: Ref, end: EndName): string {
+  return `${refText(link)} ${end}`;
+}
+
+/** Adds what an end of a link of any type is to have to the state: its device, of that key, and its sysctls. */
+export function compileEnd(
+  state: KernelState,
+  { link: { kind, name }, ...own }: Pick<Device, 'key' | 'mac' | 'kind'> & { link: Ref },
+  intent: EndIntent,
+  context: Intent,
+): void {
+  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
+  const device = {
+    ...compileInterface({ ...own, serves: { kind, name }, master: bridge?.interface ?? null }, intent),
+    ...compileOptions(intent),
+  };
+  state.devices.set(device.key, device);
+  compileSysctls(state, device, intent, context);
+}
+
 /** The options of an end, as its device is to have them; a field of its own only if there are any. */
-export function compileOptions(intent: EndOptions): { options?: EndOptions } {
+function compileOptions(intent: EndOptions): { options?: EndOptions } {
   const { txQueueLength, isolatedPort, hairpin, rate, offload } = intent;
   const options: EndOptions = {
     ...(txQueueLength === undefined ? {} : { txQueueLength }),
@@ -24,8 +46,7 @@ export function compileOptions(intent: EndOptions): { options?: EndOptions } {
   return Object.keys(options).length === 0 ? {} : { options };
 }
 
-/** Adds the sysctls of an end, which is that device, to the state. */
-export function compileSysctls(
+function compileSysctls(
   state: KernelState,
   { key: device, serves, namespace, name }: Device,
   { sysctls = {} }: EndIntent,

@@ -1,38 +1,29 @@
 import { createHash } from 'node:crypto';
 import type { Device, DeviceRef, KernelState, SingleKind } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import { refText, type Difference } from '../schemas/common.ts';
+import type { Difference } from '../schemas/common.ts';
 import type { LinkAssigned, ObservedSingle } from '../schemas/link.ts';
 import { optionNames, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
-import { resourceIn, type Intent } from './intent.ts';
+import { compileEnd, differencesOfOptions, endKey } from './end.ts';
+import type { Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 
 /** Adds what a link of one end is to have to the state. */
 export function compileSingle(
   state: KernelState,
-  { kind, name, assigned }: Placed<'link'>,
+  link: Placed<'link'>,
   intent: SingleIntent,
   context: Intent,
 ): void {
-  const key = `${refText({ kind, name })} own`;
-  const device: Device = {
-    key,
-    serves: { kind, name },
-    namespace: intent.namespace,
-    name: intent.interface,
-    mac: assigned.mac,
-    mtu: intent.mtu,
-    up: intent.up,
-    master: intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent.interface,
-    addresses: intent.addresses,
-    routes: intent.up ? intent.routes : [],
-    ...compileOptions(intent),
-    kind: singleKind(key, intent, assigned),
-  };
-  state.devices.set(key, device);
-  compileSysctls(state, device, intent, context);
+  const key = endKey(link, 'own');
+  const { assigned } = link;
+  compileEnd(
+    state,
+    { link, key, mac: assigned.mac, kind: singleKind(key, intent, assigned) },
+    intent,
+    context,
+  );
 }
 
 function singleKind(key: string, intent: SingleIntent, { mac }: LinkAssigned): SingleKind {

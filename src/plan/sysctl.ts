@@ -1,5 +1,6 @@
 import type { KernelState, Sysctl } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
+import { isOfInterface } from '../schemas/end.ts';
 import { words, type NamespaceSteps } from './namespace.ts';
 
 export interface SysctlSteps {
@@ -68,10 +69,4 @@ function isThere({ owner }: Sysctl, have: KernelState, kept: ReadonlySet<string>
 /** What is being adopted is as it is to be, or is left as it is. */
 function isForeign(device: string, have: KernelState, want: KernelState): boolean {
   return [have, want].some(({ devices }) => devices.get(device)?.foreign !== undefined);
-}
-
-/** `net.ipv4.conf.eth0.rp_filter` is there while eth0 is; `…conf.all.…` and `…conf.default.…` always are. */
-function isOfInterface(key: string): boolean {
-  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
-  return name !== undefined && !['all', 'default', 'lo'].includes(name);
 }

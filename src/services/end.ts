@@ -1,5 +1,5 @@
 import { HOST, type Ref } from '../schemas/common.ts';
-import { sysctlsOfEnd, type EndOptions } from '../schemas/end.ts';
+import { isOfInterface, sysctlsOfEnd, type EndOptions } from '../schemas/end.ts';
 import { endsOf, type EndIntent } from '../schemas/link.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
@@ -77,7 +77,7 @@ export function checkSysctlsOfEnd(at: string, end: EndIntent, draft: Draft): voi
 
 /** The same from the other side. */
 export function checkSysctlsOfNamespace({ name, sysctls }: NamespaceIntent, draft: Draft): void {
-  if (!Object.keys(sysctls).some((key) => OF_INTERFACE.test(key))) return;
+  if (!Object.keys(sysctls).some((key) => isOfInterface(key))) return;
   for (const ref of draft.referrers({ kind: 'namespace', name })) {
     const link = ref.kind === 'link' ? draft.get('link', ref.name)?.intent : undefined;
     const ends = link === undefined ? [] : endsOf(link).filter(({ namespace }) => namespace === name);
@@ -85,8 +85,6 @@ export function checkSysctlsOfNamespace({ name, sysctls }: NamespaceIntent, draf
     if (both !== undefined) throw takenSysctl(both, ref);
   }
 }
-
-const OF_INTERFACE = /^net\.ipv[46]\.(?:conf|neigh)\./;
 
 function takenSysctl(key: string, owner: Ref): Problem {
   return new Problem(

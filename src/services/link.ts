@@ -17,8 +17,9 @@ import {
 } from '../kernel/link.ts';
 import type { Answer } from '../kernel/sessions.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
+import { endKey } from '../plan/end.ts';
 import { resolvedLink, usesAuto } from '../plan/ipam.ts';
-import { differencesOfLink, endKey } from '../plan/link.ts';
+import { differencesOfLink } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
 import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
