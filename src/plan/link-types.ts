@@ -5,7 +5,7 @@ import type { Difference } from '../schemas/common.ts';
 import type { LinkAssigned, ObservedSingle } from '../schemas/link.ts';
 import { optionNames, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { compileEnd, differencesOfOptions, endKey } from './end.ts';
+import { compileEnd, differencesOfOptions, differencesOfRates, endKey } from './end.ts';
 import type { Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 
@@ -16,14 +16,9 @@ export function compileSingle(
   intent: SingleIntent,
   context: Intent,
 ): void {
-  const key = endKey(link, 'own');
   const { assigned } = link;
-  compileEnd(
-    state,
-    { link, key, mac: assigned.mac, kind: singleKind(key, intent, assigned) },
-    intent,
-    context,
-  );
+  const kind = singleKind(endKey(link, 'own'), intent, assigned);
+  compileEnd(state, link, 'own', { mac: assigned.mac, kind }, context);
 }
 
 function singleKind(key: string, intent: SingleIntent, { mac }: LinkAssigned): SingleKind {
@@ -200,7 +195,10 @@ export function differencesOfSingle(
   if (observed.index === null) return differences;
   if (observed.bridge !== master)
     differences.push({ path: '/bridge', intended: master, observed: observed.bridge });
-  differences.push(...differencesOfOptions('', intent, observed.options));
+  differences.push(
+    ...differencesOfOptions('', intent, observed.options),
+    ...differencesOfRates(intent, observed),
+  );
   for (const [name, intended] of Object.entries(optionsOf(intent))) {
     const found = observed.kindFields[name] ?? null;
     if (found !== intended) differences.push({ path: `/${name}`, intended, observed: found });

@@ -1,4 +1,4 @@
-import type { KernelState } from '../kernel/state.ts';
+import type { Device, KernelState } from '../kernel/state.ts';
 import type { Difference } from '../schemas/common.ts';
 import type {
   EndIntent,
@@ -9,7 +9,7 @@ import type {
   ObservedLink,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { compileEnd, differencesOfOptions, endKey } from './end.ts';
+import { compileEnd, differencesOfOptions, differencesOfRates, endKey } from './end.ts';
 import type { Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 import { compileSingle, differencesOfSingle } from './link-types.ts';
@@ -21,15 +21,10 @@ export function compileLink(state: KernelState, link: Placed<'link'>, context: I
     compileSingle(state, link, intent, context);
     return;
   }
-  const [own, peer] = [endKey(link, 'own'), endKey(link, 'peer')];
   const { mac, peerMac = '' } = assigned;
-  compileEnd(state, { link, key: own, mac, kind: { type: 'veth', peer } }, intent, context);
-  compileEnd(
-    state,
-    { link, key: peer, mac: peerMac, kind: { type: 'veth', peer: own } },
-    intent.peer,
-    context,
-  );
+  const kindTo = (peer: EndName): Device['kind'] => ({ type: 'veth', peer: endKey(link, peer) });
+  compileEnd(state, link, 'own', { mac, kind: kindTo('peer') }, context);
+  compileEnd(state, link, 'peer', { mac: peerMac, kind: kindTo('own') }, context);
 }
 
 /** Where the kernel differs from what was asked of a link; `masters` are the interface names of its bridges. */
@@ -46,6 +41,7 @@ export function differencesOfLink(
   return [
     ...differencesOfEnd('', intent, assigned.mac, observed, masters.own),
     ...differencesOfEnd('/peer', intent.peer, assigned.peerMac ?? '', observed.peer, masters.peer),
+    ...differencesOfRates(intent, observed),
   ];
 }
 

@@ -60,7 +60,37 @@ export type LinkIntent = VethIntent | SingleIntent;
 
 /** The one end of a link, or the two of a veth pair. */
 export function endsOf(intent: LinkIntent): EndIntent[] {
-  return intent.type === 'veth' ? [intent, intent.peer] : [intent];
+  return namedEnds(intent).map(({ end }) => end);
+}
+
+/** The same, each with its name. */
+export function namedEnds(intent: LinkIntent): { name: EndName; end: EndIntent }[] {
+  const own = { name: 'own', end: intent } as const;
+  return intent.type === 'veth' ? [own, { name: 'peer', end: intent.peer }] : [own];
+}
+
+/** What holds back what the device at an end sends. */
+export interface Shaping {
+  egressKbit: number;
+  /** The field that says so, as a JSON pointer. */
+  field: string;
+}
+
+/**
+ * The rate of the device at an end, or null. All that comes in at an end of a veth pair was sent by the other one: so
+ * that is where `ingressKbit` is kept to, in a queue, rather than by dropping what has come already. The smaller one counts.
+ */
+export function shapingOf(link: LinkIntent, end: EndName): Shaping | null {
+  const [own, peer] = [
+    { at: '', rate: link.rate },
+    { at: '/peer', rate: link.type === 'veth' ? link.peer.rate : undefined },
+  ];
+  const [near, far] = end === 'own' ? [own, peer] : [peer, own];
+  const sends = near.rate?.egressKbit;
+  const receives = far.rate?.ingressKbit;
+  if (receives !== undefined && (sends === undefined || receives < sends))
+    return { egressKbit: receives, field: `${far.at}/rate/ingressKbit` };
+  return sends === undefined ? null : { egressKbit: sends, field: `${near.at}/rate/egressKbit` };
 }
 
 export interface LinkAssigned {

@@ -36,7 +36,7 @@ import {
   type VethSpec,
 } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
-import { checkSysctlsOfEnd, completeOptions } from './end.ts';
+import { checkQueues, checkSysctlsOfEnd, completeOptions } from './end.ts';
 import {
   checkClaims,
   checkReference,
@@ -65,10 +65,9 @@ const MOST_PORTS = 1_000;
 export const linkKind: KindService<'link'> = {
   kind: 'link',
   complete: (spec) => {
-    if (spec.type !== 'veth') return completeSingle(spec);
-    const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
-    const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
-    return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
+    const intent = spec.type === 'veth' ? completeVeth(spec) : completeSingle(spec);
+    checkQueues(intent);
+    return intent;
   },
   check: (intent, draft, before) => {
     const owner: Ref = { kind: 'link', name: intent.name };
@@ -139,6 +138,12 @@ export const linkKind: KindService<'link'> = {
     ...('peer' in observed ? { peer: statusOfEnd(observed.peer, ends?.peer) } : {}),
   }),
 };
+
+function completeVeth(spec: VethSpec): VethIntent {
+  const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
+  const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
+  return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
+}
 
 function completeEnd(at: string, name: string, spec: VethSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
