@@ -11,14 +11,13 @@ import {
 import {
   namedEnds,
   shapingOf,
-  type EndIntent,
   type EndName,
   type LinkIntent,
   type ObservedLink,
   type Shaping,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { resourceIn, type Intent } from './intent.ts';
+import { resourceIn, sysctlsOfNamespace, type Intent } from './intent.ts';
 import { compileInterface } from './interface.ts';
 import { words } from './namespace.ts';
 
@@ -60,16 +59,20 @@ function compileOptions(intent: EndOptions, shaping: Shaping | null): { options?
   return Object.keys(options).length === 0 ? {} : { options };
 }
 
-function compileSysctls(
+/** Adds the sysctls of an interface, which is that device, to the state. */
+export function compileSysctls(
   state: KernelState,
   { key: device, serves, namespace, name }: Device,
-  { sysctls = {} }: EndIntent,
-  { sysctlsBefore }: Intent,
+  { sysctls = {} }: EndOptions,
+  context: Intent,
 ): void {
+  const ofNamespace = sysctlsOfNamespace(namespace, context);
   for (const [field, value] of Object.entries(sysctls)) {
     const key = sysctlOfInterface(name, field);
+    // Who says it there means it; else it would have been refused, or is netnsd's own idea.
+    if (ofNamespace[key] !== undefined) continue;
     const id = `${namespace} ${key}`;
-    const before = sysctlsBefore.get(id) ?? null;
+    const before = context.sysctlsBefore.get(id) ?? null;
     state.sysctls.set(id, { serves, namespace, key, value, before, owner: { device, name } });
   }
 }

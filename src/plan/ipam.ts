@@ -3,6 +3,7 @@ import type { BridgeAssigned, BridgeIntent } from '../schemas/bridge.ts';
 import type { InterfaceIntent, Route } from '../schemas/interface.ts';
 import { AUTO, type AddressPool, type EndAssigned } from '../schemas/ipam.ts';
 import type { LinkAssigned, LinkIntent } from '../schemas/link.ts';
+import { refusingLink } from './advertisement.ts';
 import { addressOf, compareRanges, numberOf, overlap, rangeOfNetwork, type Range } from '../schemas/range.ts';
 
 /** Whether anything of an interface is left to netnsd. */
@@ -10,8 +11,12 @@ export function usesAuto({ addresses, routes }: Pick<InterfaceIntent, 'addresses
   return addresses.includes(AUTO) || routes.some(({ via }) => via === AUTO);
 }
 
-/** A link with what was chosen in place of `auto`; nothing, where nothing was. */
-export function resolvedLink<L extends LinkIntent>(intent: L, { ends }: Pick<LinkAssigned, 'ends'>): L {
+/** A link with all that netnsd adds: what was chosen in place of `auto`; nothing, where nothing was. */
+export function resolvedLink<L extends LinkIntent>(
+  given: L,
+  { ends, ...assigned }: Pick<LinkAssigned, 'ends' | 'refusing'>,
+): L {
+  const intent = refusingLink(given, assigned);
   // Only an end of a veth pair has another end.
   if (intent.type !== 'veth') return intent;
   return { ...resolvedEnd(intent, ends?.own), peer: resolvedEnd(intent.peer, ends?.peer) };

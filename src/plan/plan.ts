@@ -8,7 +8,7 @@ import { firewallIn, planFirewalls } from './firewall.ts';
 import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
 import { compileNamespace, planNamespaces } from './namespace.ts';
-import { planSysctls } from './sysctl.ts';
+import { planSysctls, withSysctls } from './sysctl.ts';
 import { compileNat } from './nat.ts';
 
 /** What the kernel is to have for an intent. Pure. */
@@ -20,7 +20,7 @@ export function compile(intent: Intent): KernelState {
         compileNamespace(state, resource, intent);
         break;
       case 'bridge':
-        compileBridge(state, resource);
+        compileBridge(state, resource, intent);
         break;
       case 'link':
         compileLink(state, resource, intent);
@@ -74,8 +74,7 @@ export function plan(have: KernelState, want: KernelState): Step[] {
     ...(guardsGoLater ? [] : firewalls.deletes),
     ...sysctls.sets,
     ...namespaces.loopbacks,
-    ...devices.rest,
-    ...sysctls.setsOfInterfaces,
+    ...withSysctls(devices.rest, sysctls.setsOfInterfaces),
     ...namespaces.deletes,
   ];
 }

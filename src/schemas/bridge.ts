@@ -134,4 +134,6 @@ export interface ObservedBridge extends ObservedInterface {
   ageingSeconds: number | null;
   ports: string[];
   routes: Route[];
+  /** Whether it takes router advertisements (ip-sysctl of the kernel); left out if it was not asked about. */
+  acceptRa?: string;
 }

@@ -14,6 +14,11 @@ export function isAutoSubnet(asked: string): boolean {
   return asked === AUTO || asked === AUTO_IPV6;
 }
 
+/** Whether an entry of `subnets` is, or becomes, one of IPv6. */
+export function isIpv6Subnet(asked: string): boolean {
+  return asked === AUTO_IPV6 || asked.includes(':');
+}
+
 /** What subnets are chosen from: blocks of a length out of a network. */
 export interface AddressPool {
   network: string;

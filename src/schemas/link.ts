@@ -103,6 +103,8 @@ export interface LinkAssigned {
   peerIndex?: number;
   /** What was chosen for ends that say `auto`. */
   ends?: Partial<Record<EndName, EndAssigned>>;
+  /** The ends that refuse router advertisements; left out if none does. */
+  refusing?: EndName[];
 }
 
 const autoStatus = {

@@ -21,9 +21,11 @@ import {
   type LinkIntent,
 } from '../schemas/link.ts';
 import { addressOf, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
+import { refusingEnds } from './advertisement.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU, addressTie, routeTie } from './interface.ts';
 import { exhausted } from './exhausted.ts';
+import { linksOn } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** What is needed to choose addresses and subnets. */
@@ -199,7 +201,8 @@ export function checkFixed(intent: LinkIntent, draft: Draft): void {
 }
 
 /**
- * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay.
+ * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay, and what is
+ * on it refuses router advertisements or not.
  *
  * @throws Problem if a link would be without
  */
@@ -208,14 +211,14 @@ export function reassign(before: Stored<'bridge'>, choosing: Choosing): void {
   const bridge = before.name;
   const { subnets } = before.assigned;
   if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return;
-  for (const ref of draft.referrers({ kind: 'bridge', name: bridge })) {
-    const link = ref.kind === 'link' ? draft.get('link', ref.name) : null;
-    if (
-      link === null ||
-      !pairedEnds(link.intent).some((each) => each.bridge === bridge && usesAuto(each.end))
-    )
-      continue;
-    const assigned = { ...link.assigned, ...chooseAgain(bridge, link, choosing) };
+  for (const link of linksOn(bridge, draft)) {
+    const { refusing: _refusing, ...chosen } = link.assigned;
+    const isGiven = pairedEnds(link.intent).some((each) => each.bridge === bridge && usesAuto(each.end));
+    const assigned = {
+      ...chosen,
+      ...(isGiven ? chooseAgain(bridge, link, choosing) : {}),
+      ...refusingEnds(link.intent, draft),
+    };
     if (isDeepStrictEqual(assigned, link.assigned)) continue;
     draft.put({
       ...link,

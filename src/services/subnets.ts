@@ -8,6 +8,7 @@ import { endsOf } from '../schemas/link.ts';
 import {
   AUTO,
   isAutoSubnet,
+  isIpv6Subnet,
   leaseTie,
   occupied,
   type Occupied,
@@ -15,8 +16,9 @@ import {
 } from '../schemas/ipam.ts';
 import { isWithin, overlap, parseReserved, rangeOfNetwork } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
-import { SMALLEST_IPV6_MTU, interfaceTie } from './interface.ts';
+import { SMALLEST_IPV6_MTU } from './interface.ts';
 import { placesOf, type Choosing } from './ipam.ts';
+import { linksOn } from './on-bridge.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
 
 /** Throws for what the schema of a bridge could not say of its subnets. */
@@ -30,7 +32,7 @@ export function checkSubnets({ subnets, reserved, mtu }: BridgeIntent): void {
     );
     if (other !== undefined) throw invalidField(`/subnets/${at}`, `${subnet} overlaps ${other}`);
   }
-  if (mtu < SMALLEST_IPV6_MTU && subnets.some((subnet) => subnet.includes(':') || subnet === 'auto-ipv6'))
+  if (mtu < SMALLEST_IPV6_MTU && subnets.some(isIpv6Subnet))
     throw new Problem(
       'unprocessable',
       `/mtu is ${mtu}, and an IPv6 subnet needs ${SMALLEST_IPV6_MTU} or more; raise it or leave the subnet out`,
@@ -135,22 +137,6 @@ function ownDevices({ name, namespace, interface: device }: BridgeIntent, draft:
       (end) => `${end.namespace} ${end.interface}`,
     ),
   );
-}
-
-/** The links that are ports of the bridge, and the macvlans on it. */
-function linksOn(bridge: string, draft: Draft): Stored<'link'>[] {
-  const at = draft.get('bridge', bridge)?.intent;
-  const standing =
-    at === undefined ? [] : draft.needing({ namespace: at.namespace, what: interfaceTie(at.interface) });
-  return [
-    ...linksAmong(draft.referrers({ kind: 'bridge', name: bridge }), draft),
-    // A vxlan is about another network than that of what it goes by.
-    ...linksAmong(standing, draft).filter(({ intent }) => intent.type === 'macvlan'),
-  ];
-}
-
-function linksAmong(refs: readonly Ref[], draft: Draft): Stored<'link'>[] {
-  return refs.flatMap(({ kind, name }) => (kind === 'link' ? (draft.get('link', name) ?? []) : []));
 }
 
 /** The addresses, routes and subnets of all that is recorded, but for the bridge and what is on it. */
