@@ -140,6 +140,16 @@ describe('what refuses router advertisements', () => {
     expect((await request.get('/drift')).body.items).toEqual([]);
   });
 
+  it('is as it was after a change that fails', async () => {
+    await make('/bridges', { name: 'br0', subnets: ['10.1.1.0/24'] });
+    await join('blue');
+    const before = await acceptsIn(null, 'br0');
+    const failing = { subnets: SUBNETS, routes: [{ to: '10.9.0.0/16', via: '10.8.0.1' }] };
+    expect((await daemon().request.patch('/bridges/br0').send(failing)).status).toBe(422);
+    expect([await acceptsIn(null, 'br0'), await acceptsIn('blue')]).toEqual([before, '1']);
+    expect((await daemon().request.get('/drift')).body.items).toEqual([]);
+  });
+
   it('is what the namespace says, where that says it', async () => {
     await make('/bridges', { name: 'br0', subnets: SUBNETS });
     await join('blue');

@@ -127,6 +127,20 @@ describe('the rate at which an end receives', () => {
     expect((await daemon().request.get('/drift')).body.items).toEqual([]);
   });
 
+  it('is as it was after a change that fails', async () => {
+    await build({ rate: { ingressKbit: 3000 } });
+    const failing = {
+      rate: { egressKbit: 10, ingressKbit: 20 },
+      routes: [{ to: '10.9.0.0/16', via: '10.8.0.1' }],
+    };
+    expect((await daemon().request.patch('/links/v0').send(failing)).status).toBe(422);
+    expect(await shapers()).toEqual([null, 3000]);
+    expect((await daemon().request.get('/links/v0')).body).toMatchObject({
+      rate: { egressKbit: null, ingressKbit: 3000 },
+      status: { state: 'ready' },
+    });
+  });
+
   it('needs a queue at the other end, and is between 1 and 100,000,000', async () => {
     await build({}, { txQueueLength: 0 });
     const refused = await daemon()
