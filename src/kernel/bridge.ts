@@ -1,6 +1,6 @@
 import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
-import { isIpv6Subnet } from '../schemas/ipam.ts';
+import { familyOfSubnet } from '../schemas/ipam.ts';
 import {
   ownInterface,
   observedInterface,
@@ -16,7 +16,7 @@ export function readsOfBridge({ namespace, interface: name, subnets }: BridgeInt
     {
       namespace,
       lines: [`address show dev ${name}`, `address show master ${name}`, showOwnRoutes(name)],
-      sysctls: subnets.some(isIpv6Subnet) ? [acceptRaOf(name)] : [],
+      sysctls: subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? [acceptRaOf(name)] : [],
     },
   ];
 }

@@ -3,7 +3,7 @@ import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
 import { CommandFailed } from './errors.ts';
 import { COMMENT_PREFIX, namespacePath } from './marks.ts';
 import type { Processes } from './processes.ts';
-import type { Chain, Firewall, Rule, Table } from './state.ts';
+import { tables, type Chain, type Firewall, type Rule, type Table } from './state.ts';
 
 /** A rule as `iptables-save -c` prints it. */
 export interface SavedRule {
@@ -117,6 +117,22 @@ export function strayRules({ rules }: SavedFirewall): string[] {
     .map(({ chain, spec }) => `-A ${chain} ${spec}`);
 }
 
+/** The rules that carry the mark of a resource, and what else has to be known to tell whether they have effect. */
+export function parseFirewallOf(
+  owner: Ref,
+  saved: SavedFirewall,
+): { rules: string[]; chainMarks: string[]; strays: string[] } {
+  const prefix = commentPrefix(owner);
+  const marked = ({ comment }: SavedRule): boolean => comment?.startsWith(prefix) === true;
+  return {
+    rules: saved.rules.filter(marked).map(({ chain, spec }) => `-A ${chain} ${spec}`),
+    chainMarks: saved.rules.flatMap(({ comment }) =>
+      comment?.startsWith(CHAIN_MARK) === true ? [comment] : [],
+    ),
+    strays: strayRules(saved),
+  };
+}
+
 export const CHAIN_PREFIX = 'NETNSD-';
 
 /** The comments of jumps and fixed rules begin so. */
@@ -144,5 +160,6 @@ function ownerOf(comment: string | null): { kind: 'resource' | 'chain'; ref: Ref
 }
 
 function isTable(table: string): table is Table {
-  return table === 'filter' || table === 'nat';
+  const known: readonly string[] = tables;
+  return known.includes(table);
 }

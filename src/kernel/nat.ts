@@ -5,7 +5,9 @@ import { CHAIN_MARK, commentPrefix, strayRules, type SavedFirewall } from './fir
 export function parseNat(name: string, saved: SavedFirewall, forwarding: string | null): ObservedNat {
   const prefix = commentPrefix({ kind: 'nat', name });
   const rules = saved.rules.filter(({ comment }) => comment?.startsWith(prefix) === true);
-  const translating = rules.filter(({ table }) => table === 'nat');
+  // A published port has rules in other chains of that table besides, which meet the same packets once more.
+  const entries = rules.filter(({ chain }) => chain === 'NETNSD-DNAT' || chain === 'NETNSD-LOCAL');
+  const translating = entries.length > 0 ? entries : rules.filter(({ table }) => table === 'nat');
   return {
     packets: translating.reduce((sum, { packets }) => sum + packets, 0),
     bytes: translating.reduce((sum, { bytes }) => sum + bytes, 0),

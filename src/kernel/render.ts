@@ -1,5 +1,6 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
+import { flowFilters } from './flows.ts';
 import { DEVICE_GROUP, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
@@ -11,6 +12,7 @@ export type Rendered =
   | { tool: 'iptables'; namespace: string; family: Family; table: Table; lines: string[] }
   | { tool: 'tc'; namespace: string; line: string }
   | { tool: 'ethtool'; namespace: string; args: string[] }
+  | { tool: 'conntrack'; namespace: string; lines: string[] }
   | { tool: 'sysctl'; namespace: string; key: string; value: string };
 
 /** The step as its tool takes it; throws if a value could be read as anything but itself. */
@@ -33,6 +35,8 @@ export function printCommand(rendered: Rendered): string[] {
       return [`${inside}ethtool ${rendered.args.join(' ')}`];
     case 'sysctl':
       return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
+    case 'conntrack':
+      return rendered.lines.map((line) => `${inside}conntrack ${line}`);
     case 'iptables':
       return rendered.lines.map(
         (line) =>
@@ -180,6 +184,11 @@ const renderers: Renderers = {
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route)]),
   'route.protocol': ({ device, route, protocol }) =>
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route, protocol ?? ROUTE_PROTOCOL)]),
+  'flows.delete': (step) => ({
+    tool: 'conntrack',
+    namespace: step.namespace,
+    lines: flowFilters(step).map((words) => words.map(flowWord).join(' ')),
+  }),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
   'chain.set': ({ namespace, family, chain }) =>
     iptables(namespace, family, chain.table, [
@@ -226,6 +235,11 @@ export function token(value: string | number): string {
   const text = String(value);
   if (!/^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text)) throw new UnsafeTokenError(text);
   return text;
+}
+
+/** The same for a word of a filter of flows, which may be one of its options. */
+function flowWord(word: string): string {
+  return /^--?[a-z-]+$/i.test(word) ? word : token(word);
 }
 
 /** The same for a whole rule, which has options and one quoted comment. */

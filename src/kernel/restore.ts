@@ -3,13 +3,14 @@ import { iptablesCommand } from './firewall.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
 import type { Invocation } from './schedule.ts';
+import { tables } from './state.ts';
 
 type Entry = Invocation['steps'][number];
 
 /** Is told which steps were carried out, or which failed and how. */
 export type Note = (done: Entry[], failure: CommandFailed | null) => void;
 
-/** One process for any number of rules. Each table changes at once or not at all, the filter before the rest. */
+/** One process for any number of rules. Each table changes at once or not at all, what forbids before the rest. */
 export async function restoreRules(
   processes: Processes,
   steps: Entry[],
@@ -36,7 +37,7 @@ export async function restoreRules(
 
 /** The lines for iptables-restore, each with the step that it is of. */
 function inputOf(steps: readonly Entry[]): { text: string; entry: Entry | null }[] {
-  return (['filter', 'nat'] as const).flatMap((table) => {
+  return tables.flatMap((table) => {
     const lines = steps.flatMap((entry) =>
       entry.rendered.tool === 'iptables' && entry.rendered.table === table
         ? entry.rendered.lines.map((text) => ({ text, entry }))

@@ -1,8 +1,9 @@
 import pLimit from 'p-limit';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { HOST } from '../schemas/common.ts';
-import { isOfInterface } from '../schemas/end.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
 import type { Prelude } from './ip-session.ts';
+import { deleteFlows } from './flows.ts';
 import { ownInterface, parseInterfaces } from './interface.ts';
 import type { Processes } from './processes.ts';
 import { printCommand, type Rendered } from './render.ts';
@@ -126,6 +127,7 @@ async function invoke(
   const first = steps[0];
   if (first === undefined) return;
   if (first.rendered.tool === 'iptables') return restoreRules(processes, steps, first.rendered, note);
+  if (first.rendered.tool === 'conntrack') return forgetFlows(processes, steps, note);
   if (first.rendered.namespace === HOST && first.rendered.tool === 'sysctl')
     return writeHostSysctls(sessions, steps, note);
   if (first.rendered.tool === 'tc') return changeByTc(processes, first.rendered.namespace, steps, note);
@@ -134,10 +136,15 @@ async function invoke(
   return changeInside(sessions, first.rendered.namespace, steps, note);
 }
 
+async function forgetFlows(processes: Processes, steps: Invocation['steps'], note: Note): Promise<void> {
+  const lines = steps.flatMap(({ rendered }) => (rendered.tool === 'conntrack' ? rendered.lines : []));
+  note(steps, await deleteFlows(processes, steps[0]?.rendered.namespace ?? HOST, [...new Set(lines)]));
+}
+
 async function writeHostSysctls(sessions: Sessions, steps: Invocation['steps'], note: Note): Promise<void> {
   await sessions.noteHostSysctls(
     steps.flatMap(({ rendered }) =>
-      rendered.tool === 'sysctl' && isOfInterface(rendered.key) ? [rendered.key] : [],
+      rendered.tool === 'sysctl' && interfaceOfSysctl(rendered.key) !== null ? [rendered.key] : [],
     ),
   );
   for (const entry of steps) {

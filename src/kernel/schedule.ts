@@ -2,6 +2,7 @@ import type { Family } from '../schemas/address.ts';
 import { HOST, refText } from '../schemas/common.ts';
 import { render, type Rendered } from './render.ts';
 import type { DeviceRef } from './state.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import type { Step, StepName, StepOf } from './step.ts';
 
 /** Steps that one process carries out, in order. */
@@ -66,6 +67,8 @@ function targetOf(rendered: Rendered): string {
     case 'tc':
     case 'ethtool':
       return `${rendered.tool} ${rendered.namespace}`;
+    case 'conntrack':
+      return `conntrack ${rendered.namespace}`;
     case 'sysctl':
       return rendered.namespace === HOST ? 'proc' : `ip ${rendered.namespace}`;
   }
@@ -102,13 +105,17 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'namespace.delete': ofNamespace,
   'namespace.identify': ofNamespace,
   'loopback.up': (step) => ({ needs: [namespace(step.namespace)], changes: [] }),
+  'flows.delete': (step) => ({
+    needs: [namespace(step.namespace), firewall(step.namespace, step.family)],
+    changes: [],
+  }),
   // Forwarding is turned on when the rules that guard it are there, and off before they go.
   'sysctl.set': (step) => ({
     needs: [
       namespace(step.namespace),
       firewall(step.namespace, 4),
       firewall(step.namespace, 6),
-      ...(step.device === undefined ? [] : [device(step.device)]),
+      ...(step.device === undefined ? deviceOf(step) : [device(step.device)]),
     ],
     changes: [`sysctl ${step.namespace}`],
   }),
@@ -187,6 +194,12 @@ function baseOf(base: DeviceRef): string[] {
 
 function masterOf({ namespace: name }: DeviceRef, master: string | null): string[] {
   return master === null ? [] : [device({ namespace: name, name: master })];
+}
+
+/** The interface that a sysctl is of. */
+function deviceOf({ namespace: where, key }: StepOf<'sysctl.set'>): string[] {
+  const name = interfaceOfSysctl(key);
+  return name === null ? [] : [device({ namespace: where, name })];
 }
 
 function namespace(name: string): string {

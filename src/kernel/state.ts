@@ -116,7 +116,9 @@ export interface Chain {
   strays: number;
 }
 
-export type Table = 'filter' | 'nat';
+/** In the order in which they are changed: what forbids stands before what accepts and translates. */
+export const tables = ['raw', 'mangle', 'filter', 'nat'] as const;
+export type Table = (typeof tables)[number];
 
 export interface Rule {
   serves: Ref;

@@ -76,6 +76,15 @@ interface StepFields {
   'route.replace': OnDevice & { route: Route };
   /** The same for a route that is there; null is netnsd's own protocol. */
   'route.protocol': OnDevice & { route: Route; protocol: string | null };
+  /** Forgets what conntrack knows of UDP to a published port, so that the next packet meets the rules as they are. */
+  'flows.delete': {
+    namespace: string;
+    family: Family;
+    address: string | null;
+    ports: { first: number; last: number };
+    /** Where they lead, or led. */
+    target: string;
+  };
   /** `device` is the interface that it is of, if that is netnsd's. */
   'sysctl.set': { namespace: string; key: string; value: string; device?: DeviceRef };
   /** Makes the chain, or empties it and writes its fixed rules anew. */

@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { isOfInterface } from '../schemas/end.ts';
 import { CommandFailed } from './errors.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { UnsafeTokenError } from './render.ts';
 
 /** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */
@@ -21,7 +22,9 @@ function exchangeSeparators(text: string): string {
 
 /** Sysctls of the daemon's own namespace, whose /proc/sys/net is its own: no process is needed. */
 export async function readHostSysctls(keys: readonly string[]): Promise<Record<string, string>> {
-  const read = async (key: string) => [key, await readHostSysctl(key)] as const;
+  const read = async (key: string) => {
+    return [key, await readHostSysctl(key)] as const;
+  };
   return Object.fromEntries(await Promise.all(keys.map(read)));
 }
 
@@ -30,11 +33,17 @@ async function readHostSysctl(key: string): Promise<string> {
     return (await readFile(`/proc/sys/${sysctlFile(key)}`, 'utf8')).trim();
   } catch (error) {
     // Like a shell in another namespace, which reads nothing from what is not there.
-    if (isOfInterface(key)) return '';
+    if (interfaceOfSysctl(key) !== null) return '';
     // Without IPv6, say, there is no such file.
     const said = error instanceof Error ? error.message : String(error);
     throw new CommandFailed(`sysctl -n ${key}`, 1, said, { cause: 'refusal', refusal: 'kernel-unsupported' });
   }
+}
+
+/** Whether the sysctl is of an interface that is not there. */
+function isGone(key: string): boolean {
+  const name = interfaceOfSysctl(key);
+  return name !== null && !existsSync(`/proc/sys/${sysctlFile(key).split('/').slice(0, 4).join('/')}`);
 }
 
 /** @throws CommandFailed saying why, as sysctl(8) would have failed */
@@ -44,7 +53,8 @@ export async function writeHostSysctl(key: string, value: string): Promise<void>
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
     const command = `sysctl -w ${key}=${value}`;
-    if (!isOfInterface(key)) throw new CommandFailed(command, 1, said);
+    if (isGone(key)) throw new CommandFailed(command, 1, said, { cause: 'assumption' });
+    if (interfaceOfSysctl(key) === null) throw new CommandFailed(command, 1, said);
     throw new CommandFailed(command, 1, said, { cause: 'refusal', refusal: 'unprocessable' });
   }
 }

@@ -17,6 +17,7 @@ import {
   type Shaping,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { asPort } from './bridge-firewall.ts';
 import { resourceIn, sysctlsOfNamespace, type Intent } from './intent.ts';
 import { compileInterface } from './interface.ts';
 import { words } from './namespace.ts';
@@ -40,7 +41,7 @@ export function compileEnd(
   const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
   const device = {
     ...compileInterface({ ...own, key, serves: { kind, name }, master: bridge?.interface ?? null }, intent),
-    ...compileOptions(intent, shapingOf(link.intent, end)),
+    ...compileOptions(asPort(intent, bridge), shapingOf(link.intent, end)),
   };
   state.devices.set(device.key, device);
   compileSysctls(state, device, intent, context);

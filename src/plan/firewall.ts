@@ -2,6 +2,7 @@ import { firewallKey, type Chain, type Firewall, type KernelState, type Table } 
 import type { Step } from '../kernel/step.ts';
 import type { Family } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
+import { BRIDGE_CHAINS, addBridgeChains } from './bridge-chains.ts';
 import { addRule, makeChainRule } from './rule.ts';
 
 /**
@@ -27,17 +28,41 @@ export const CHAINS = {
   forward: 'NETNSD-FORWARD',
   dnat: 'NETNSD-DNAT',
   snat: 'NETNSD-SNAT',
+  /** Both only where a port is published at 127.0.0.1: see `localnet.ts`. */
+  raw: 'NETNSD-RAW',
+  local: 'NETNSD-LOCAL',
 } as const;
 
-/** An empty firewall with its chains, and the jumps to them, which serve the resource that needs them. */
-export function baseFirewall(namespace: string, family: Family, serves: Ref): Firewall {
-  const firewall: Firewall = { namespace, family, chains: new Map(), rules: new Map() };
-  const chain = (table: Table, name: string, fixed: string[] = []): void => {
-    firewall.chains.set(`${table} ${name}`, { table, name, fixed, strays: 0 });
-  };
-  const jump = (table: Table, from: string, match: string, to: string): void =>
-    addRule(firewall, { serves, table, chain: from, ...makeChainRule(table, from, match, to) });
+/** Whose chains: those of address translation, or those of the firewalls of bridges; `forward` serves both. */
+export type Part = 'nat' | 'bridge';
 
+/** An empty firewall with its chains, and the jumps to them, which serve the resource that needs them. */
+export function baseFirewall(namespace: string, family: Family, part: Part, serves: Ref): Firewall {
+  const firewall: Firewall = { namespace, family, chains: new Map(), rules: new Map() };
+  const frame = frameOf(firewall, serves);
+  if (part === 'bridge') addBridgeChains(frame, family);
+  addForwardChains(frame);
+  if (part === 'nat') addNatChains(frame, family);
+  return firewall;
+}
+
+/** By what chains and the jumps to them are added to a firewall. */
+export interface Frame {
+  chain: (table: Table, name: string, fixed?: string[]) => void;
+  jump: (table: Table, from: string, match: string, to: string) => void;
+}
+
+function frameOf(firewall: Firewall, serves: Ref): Frame {
+  return {
+    chain: (table, name, fixed = []) => {
+      firewall.chains.set(`${table} ${name}`, { table, name, fixed, strays: 0 });
+    },
+    jump: (table, from, match, to) =>
+      addRule(firewall, { serves, table, chain: from, ...makeChainRule(table, from, match, to) }),
+  };
+}
+
+function addForwardChains({ chain, jump }: Frame): void {
   // Chains stand before those that jump to them.
   chain('filter', CHAINS.in);
   chain('filter', CHAINS.guard);
@@ -48,18 +73,20 @@ export function baseFirewall(namespace: string, family: Family, serves: Ref): Fi
     CHAINS.forward,
     ways.map((to) => makeChainRule('filter', CHAINS.forward, '', to).spec),
   );
+  jump('filter', 'FORWARD', '', CHAINS.forward);
+}
+
+function addNatChains({ chain, jump }: Frame, family: Family): void {
   // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
   chain('nat', CHAINS.dnat, [
     makeChainRule('nat', CHAINS.dnat, '-m addrtype ! --dst-type LOCAL', 'RETURN').spec,
   ]);
   chain('nat', CHAINS.snat);
-  jump('filter', 'FORWARD', '', CHAINS.forward);
   jump('nat', 'PREROUTING', '', CHAINS.dnat);
   // A packet from 127.0.0.1 could not be answered from another interface (route_localnet, CVE-2020-8558).
   const loopback = family === 4 ? '127.0.0.0/8' : '::1/128';
   jump('nat', 'OUTPUT', `! -d ${loopback}`, CHAINS.dnat);
   jump('nat', 'POSTROUTING', '', CHAINS.snat);
-  return firewall;
 }
 
 export interface FirewallSteps {
@@ -123,7 +150,7 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
     ...rules.map(([, rule]): Step => ({ step: 'rule.delete', serves: rule.serves, namespace, family, rule })),
     // Those that jump go before those that are jumped to.
     ...unwanted
-      .toSorted(([, a], [, b]) => b.fixed.length - a.fixed.length)
+      .toSorted(([, a], [, b]) => rankOf(b) - rankOf(a))
       .map(([, chain]): Step => ({
         step: 'chain.delete',
         serves: orNamespace(serves, namespace),
@@ -132,6 +159,12 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
         chain,
       })),
   ];
+}
+
+/** How far from those that are only jumped to a chain stands. */
+function rankOf({ name, fixed }: Chain): number {
+  if (name === CHAINS.in || name === BRIDGE_CHAINS.isolate || name === BRIDGE_CHAINS.open) return 1;
+  return fixed.length === 0 ? 0 : 1 + fixed.length;
 }
 
 /** A chain that is not as it is meant to be is written anew, with all its rules, at once. */
@@ -143,10 +176,20 @@ function orNamespace(serves: Ref | undefined, namespace: string): Ref {
   return serves ?? { kind: 'namespace', name: namespace };
 }
 
-/** The firewall of that namespace and family in the state, made with its chains if it is not there yet. */
-export function firewallIn(state: KernelState, namespace: string, family: Family, serves: Ref): Firewall {
+/** Where the firewall of a resource is, and which part of it. */
+interface Place {
+  namespace: string;
+  family: Family;
+  part: Part;
+}
+
+/** The firewall of that namespace and family in the state, with the chains of that part. */
+export function firewallIn(state: KernelState, { namespace, family, part }: Place, serves: Ref): Firewall {
   const key = firewallKey(namespace, family);
-  const found = state.firewalls.get(key) ?? baseFirewall(namespace, family, serves);
+  const needed = baseFirewall(namespace, family, part, serves);
+  const found = state.firewalls.get(key) ?? needed;
   state.firewalls.set(key, found);
+  for (const [id, chain] of needed.chains) if (!found.chains.has(id)) found.chains.set(id, chain);
+  for (const [id, rule] of needed.rules) if (!found.rules.has(id)) found.rules.set(id, rule);
   return found;
 }

@@ -5,8 +5,17 @@ import type { AnyPlaced, Placed } from '../schemas/resource.ts';
 export interface Intent {
   /** The resources in question, and all that they refer to. */
   resources: ReadonlyMap<string, AnyPlaced>;
-  /** Firewalls, by `firewallKey`, that other resources than these have rules in. */
+  /** Firewalls, by `firewallKey`, that other nat rules than these have rules in. */
   otherFirewalls: ReadonlySet<string>;
+  /**
+   * Where other resources than these publish ports at 127.0.0.1: `NAMESPACE`, and `NAMESPACE INTERFACE` for each
+   * interface; none where it is left out.
+   */
+  otherLocalnets?: ReadonlySet<string>;
+  /** Namespaces in which other bridges than these have a firewall; none where left out. */
+  otherBridgeFirewalls?: ReadonlySet<string>;
+  /** Where, by `firewallKey`, other bridges than these need forwarding; nowhere where left out. */
+  otherForwarding?: ReadonlySet<string>;
   /** What stood in a sysctl before netnsd first wrote it, by `NAMESPACE KEY`. */
   sysctlsBefore: ReadonlyMap<string, string>;
 }

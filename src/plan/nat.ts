@@ -1,34 +1,51 @@
-import type { Firewall, Rule } from '../kernel/state.ts';
-import { familyOf } from '../schemas/address.ts';
+import type { KernelState, Rule } from '../kernel/state.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
-import { parsePorts } from '../schemas/format.ts';
 import {
   natFamily,
-  type DnatIntent,
   type MasqueradeIntent,
+  type NatAssigned,
   type NatIntent,
   type ObservedNat,
   type SnatIntent,
 } from '../schemas/nat.ts';
-import { CHAINS, baseFirewall } from './firewall.ts';
+import type { Placed } from '../schemas/resource.ts';
+import { CHAINS, baseFirewall, firewallIn } from './firewall.ts';
+import { addGuard, addLocalnet } from './localnet.ts';
+import { localnetOf, resolvedDnat, rulesOfDnat } from './publish.ts';
 import { addRule, makeRule, markIn } from './rule.ts';
 
-/** Adds the rules of an address translation to the firewall of its namespace and family. */
-export function compileNat(firewall: Firewall, intent: NatIntent): void {
-  for (const rule of rulesOfNat(intent)) addRule(firewall, rule);
+/** Adds the rules of an address translation, and what they need, to the state. */
+export function compileNat(state: KernelState, { intent, assigned }: Placed<'nat'>): void {
+  const serves: Ref = { kind: 'nat', name: intent.name };
+  const { namespace } = intent;
+  const firewall = firewallIn(state, { namespace, family: natFamily(intent), part: 'nat' }, serves);
+  for (const rule of rulesOfNat(intent, assigned)) addRule(firewall, rule);
+  const device = localnetOf(intent, assigned);
+  if (device !== null) addLocalnet(state, firewall, device, serves);
 }
 
 /** All rules of one address translation, those that translate and those that let its traffic pass. */
-export function rulesOfNat(intent: NatIntent): Rule[] {
+export function rulesOfNat(intent: NatIntent, assigned: NatAssigned): Rule[] {
   const serves: Ref = { kind: 'nat', name: intent.name };
-  return intent.type === 'dnat' ? rulesOfDnat(serves, intent) : rulesOfOutgoing(serves, intent);
+  if (intent.type === 'dnat') return rulesOfDnat(serves, resolvedDnat(intent, assigned));
+  return resolvedOutgoing(intent, assigned).flatMap((nat) => rulesOfOutgoing(serves, nat));
+}
+
+/** With networks and interface, however they were given. */
+type Outgoing = (MasqueradeIntent | SnatIntent) & { source: string };
+
+function resolvedOutgoing(intent: MasqueradeIntent | SnatIntent, assigned: NatAssigned): Outgoing[] {
+  const { source } = intent;
+  if (source !== null) return [{ ...intent, source }];
+  const inInterface = assigned.inInterface ?? null;
+  return (assigned.sources ?? []).map((network) => ({ ...intent, source: network, inInterface }));
 }
 
 /**
  * What leaves `source`. A packet's way through FORWARD is in `firewall.ts`; `established` and `any` differ in
  * what may come in, as the contract says.
  */
-function rulesOfOutgoing(serves: Ref, nat: MasqueradeIntent | SnatIntent): Rule[] {
+function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
   const from = `-s ${nat.source}`;
   const to = `-d ${nat.source}`;
   const byIn = nat.inInterface === null ? '' : ` -i ${nat.inInterface}`;
@@ -57,84 +74,40 @@ function rulesOfOutgoing(serves: Ref, nat: MasqueradeIntent | SnatIntent): Rule[
   ];
 }
 
-function leavingMatch({ source, inInterface, outInterface }: MasqueradeIntent | SnatIntent): string {
+function leavingMatch({ source, inInterface, outInterface }: Outgoing): string {
   if (outInterface !== null) return ` -o ${outInterface}`;
   return inInterface === null ? ` ! -d ${source}` : ` ! -o ${inInterface}`;
 }
 
-function withinMatch({ inInterface, outInterface }: MasqueradeIntent | SnatIntent): string {
+function withinMatch({ inInterface, outInterface }: Outgoing): string {
   if (inInterface !== null) return ` -i ${inInterface} -o ${inInterface}`;
   return outInterface === null ? '' : ` ! -i ${outInterface}`;
 }
 
-/** Docker's published-port semantics: only flows that were translated may pass to the target. */
-function rulesOfDnat(serves: Ref, nat: DnatIntent): Rule[] {
-  const { protocol } = nat;
-  const host = `${nat.to.address}/${familyOf(nat.to.address) === 4 ? 32 : 128}`;
-  const published = parsePorts(nat.port);
-  const target = parsePorts(nat.to.port);
-  const address = nat.address === null ? '' : `-d ${nat.address}/${familyOf(nat.address) === 4 ? 32 : 128} `;
-  const by = nat.inInterface === null ? '' : `-i ${nat.inInterface} `;
-  const match = `${address}${by}-p ${protocol} -m ${protocol} --dport ${portMatch(published)}`;
-  const behind = `-p ${protocol} -m ${protocol}`;
-  return [
-    makeRule(
-      serves,
-      'nat',
-      CHAINS.dnat,
-      match,
-      `DNAT --to-destination ${destination(nat.to.address, published, target)}`,
-    ),
-    makeRule(
-      serves,
-      'filter',
-      CHAINS.in,
-      `-d ${host} ${behind} --dport ${portMatch(target)} -m conntrack --ctstate DNAT`,
-      'ACCEPT',
-    ),
-    makeRule(
-      serves,
-      'filter',
-      CHAINS.in,
-      `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate RELATED,ESTABLISHED`,
-      'ACCEPT',
-    ),
-  ];
-}
-
-interface Ports {
-  first: number;
-  last: number;
-}
-
-function portMatch({ first, last }: Ports): string {
-  return first === last ? `${first}` : `${first}:${last}`;
-}
-
-/** iptables-extensions(8), DNAT: `A:80-90/8000` sends 8000 to 80, 8001 to 81 and so on. */
-function destination(address: string, published: Ports, target: Ports): string {
-  const host = familyOf(address) === 6 ? `[${address}]` : address;
-  if (target.first === target.last) return `${host}:${target.first}`;
-  return `${host}:${target.first}-${target.last}/${published.first}`;
-}
-
 /** The comments of all rules that lead to the chains of an address translation. */
-export function chainMarksOf(intent: NatIntent): string[] {
+export function chainMarksOf(intent: NatIntent, assigned: NatAssigned): string[] {
   const serves: Ref = { kind: 'nat', name: intent.name };
-  const { chains, rules } = baseFirewall(intent.namespace, natFamily(intent), serves);
+  const firewall = baseFirewall(intent.namespace, natFamily(intent), 'nat', serves);
+  if (localnetOf(intent, assigned) !== null) addGuard(firewall, serves);
+  const { chains, rules } = firewall;
   const fixed = [...chains.values()].flatMap((chain) => chain.fixed);
   return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
 }
 
 /** Where the kernel differs from what was asked of an address translation. */
-export function differencesOfNat(intent: NatIntent, observed: ObservedNat): Difference[] {
+export function differencesOfNat(
+  intent: NatIntent,
+  assigned: NatAssigned,
+  observed: ObservedNat,
+): Difference[] {
   const differences: Difference[] = [];
-  const intended = rulesOfNat(intent).map(({ chain, spec }) => `-A ${chain} ${spec}`);
+  const rules = rulesOfNat(intent, assigned);
+  const intended = rules.map(({ chain, spec }) => `-A ${chain} ${spec}`);
   const found = observed.rules.join('\n');
-  const complete = rulesOfNat(intent).every(({ comment }) => found.includes(comment));
+  const complete = rules.every(({ comment }) => found.includes(comment));
   if (!complete || observed.rules.length !== intended.length)
     differences.push({ path: '/status/rules', intended, observed: observed.rules });
-  const ways = chainMarksOf(intent);
+  const ways = chainMarksOf(intent, assigned);
   if (!ways.every((mark) => observed.chainMarks.filter((each) => each === mark).length === 1))
     differences.push({ path: '/status/chains', intended: ways, observed: observed.chainMarks });
   if (observed.strays.length > 0)

@@ -1,6 +1,6 @@
 import type { DeviceRef, KernelState, Sysctl } from '../kernel/state.ts';
 import type { Step, StepOf } from '../kernel/step.ts';
-import { isOfInterface } from '../schemas/end.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { placeText } from './link-types.ts';
 import { words, type NamespaceSteps } from './namespace.ts';
 
@@ -31,8 +31,8 @@ export function planSysctls(
     if (owner !== undefined && isForeign(owner.device, have, want)) continue;
     const had = have.sysctls.get(id);
     const isSame = had !== undefined && words(had.value) === words(value);
-    if (isSame && !namespaces.bound.has(namespace) && isThere(sysctl, have, kept)) continue;
-    const list = isOfInterface(key) ? steps.setsOfInterfaces : steps.sets;
+    if (isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept)) continue;
+    const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
     list.push(stepOf(sysctl, value));
   }
   return steps;
@@ -100,11 +100,23 @@ function stepOf({ serves, namespace, key, owner }: Sysctl, value: string): Step 
   return { step: 'sysctl.set', serves, namespace, key, value, ...device };
 }
 
-/** Whether what it is of, if that is an interface of netnsd, is there by that name and stays. */
-function isThere({ owner }: Sysctl, have: KernelState, kept: ReadonlySet<string>): boolean {
-  if (owner === undefined) return true;
-  const device = have.devices.get(owner.device);
-  return kept.has(owner.device) && device?.name === owner.name && device.foreign === undefined;
+/** Whether what it is of, if that is an interface, is there by that name and stays. */
+function isThere(
+  { namespace, key, value, owner }: Sysctl,
+  have: KernelState,
+  kept: ReadonlySet<string>,
+): boolean {
+  if (owner !== undefined) {
+    const device = have.devices.get(owner.device);
+    return kept.has(owner.device) && device?.name === owner.name && device.foreign === undefined;
+  }
+  const name = interfaceOfSysctl(key);
+  if (name === null) return true;
+  const device = [...have.devices.values()].find(
+    (each) => each.namespace === namespace && each.name === name,
+  );
+  // It may be that of a resource which is not looked at: then what was read tells.
+  return device === undefined ? value !== '' : kept.has(device.key);
 }
 
 /** What is being adopted is as it is to be, or is left as it is. */

@@ -76,6 +76,7 @@ export const bridgeExamples = {
     mtu: 1500,
     mac: null,
     up: true,
+    firewall: null,
     labels: {},
     ...times,
     status: {

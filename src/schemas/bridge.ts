@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { BridgeFirewall, BridgeFirewallSpec, type ObservedBridgeFirewall } from './bridge-firewall.ts';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
 import {
   Route,
@@ -53,6 +54,7 @@ const fields = {
       description: 'addresses of the subnets that are given to nobody',
     }),
   ),
+  firewall: Type.Optional(nullable(ref(BridgeFirewallSpec))),
   labels: Type.Optional(Labels),
 };
 
@@ -72,6 +74,8 @@ export interface BridgeIntent extends InterfaceIntent {
   /** Networks, or what says that one is to be chosen. */
   subnets: string[];
   reserved: string[];
+  /** Null: none. */
+  firewall: BridgeFirewall | null;
   labels: Labels;
 }
 
@@ -91,6 +95,11 @@ export const BridgeStatus = strictObject(
     stp: Type.Boolean(),
     ports: Type.Array(Type.String(), { description: 'interface names, in order' }),
     subnets: Type.Optional(Type.Array(ref(Subnet), { description: 'left out if it has none' })),
+    rules: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'where there is a firewall: its rules as iptables-save prints them, IPv4 first',
+      }),
+    ),
   },
   { $id: 'BridgeStatus' },
 );
@@ -109,6 +118,7 @@ export const Bridge = strictObject(
     mtu: Type.Integer(),
     mac: nullable(Type.String()),
     up: Type.Boolean(),
+    firewall: nullable(ref(BridgeFirewall)),
     labels: Labels,
     ...metaFields,
     status: ref(BridgeStatus),
@@ -136,4 +146,6 @@ export interface ObservedBridge extends ObservedInterface {
   routes: Route[];
   /** Whether it takes router advertisements (ip-sysctl of the kernel); left out if it was not asked about. */
   acceptRa?: string;
+  /** Null or absent where it was not looked at. */
+  firewall?: ObservedBridgeFirewall | null;
 }

@@ -124,15 +124,6 @@ export function sysctlOfInterface(name: string, key: string): string {
   return `net.${family}.${group}.${name.replaceAll('.', '/')}.${field}`;
 }
 
-/**
- * Whether a sysctl is of one interface, and there while that is: `net.ipv4.conf.eth0.rp_filter`. `all`, `default` and
- * `lo` always are.
- */
-export function isOfInterface(key: string): boolean {
-  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
-  return name !== undefined && !['all', 'default', 'lo'].includes(name);
-}
-
 /** The sysctls of an end as sysctl(8) names them. */
 export function sysctlsOfEnd({
   interface: name,

@@ -24,9 +24,13 @@ export const formats = {
   'route-destination': explainDestination,
   'mac-address': explainMac,
   'port-range': explainPortRange,
+  'published-port': (text) => (text === AUTO_PORT ? null : explainPortRange(text, ` nor ${AUTO_PORT}`)),
 } as const satisfies Record<string, (text: string) => string | null>;
 
 export type FormatName = keyof typeof formats;
+
+/** In place of a port: netnsd takes a free one. */
+export const AUTO_PORT = 'auto';
 
 /** Splits `80` or `8000-8010`; the text has the format `port-range`. */
 export function parsePorts(text: string): { first: number; last: number } {
@@ -34,9 +38,9 @@ export function parsePorts(text: string): { first: number; last: number } {
   return { first: Number(first), last: Number(last) };
 }
 
-function explainPortRange(text: string): string | null {
+function explainPortRange(text: string, otherwise = ''): string | null {
   if (!/^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$/.test(text))
-    return `${JSON.stringify(text.slice(0, 80))} is neither a port such as 8080 nor a range such as 8000-8010`;
+    return `${JSON.stringify(text.slice(0, 80))} is neither a port such as 8080 nor a range such as 8000-8010${otherwise}`;
   const { first, last } = parsePorts(text);
   if (last > 65_535) return `port ${last} is over 65535`;
   if (last <= first && text.includes('-'))

@@ -1,5 +1,6 @@
 import type { TSchema } from 'typebox';
 import { Bridge, BridgeCreate, BridgePut, BridgeStatus, ForeignBridge, bridgePatch } from './bridge.ts';
+import { BridgeFirewall, BridgeFirewallSpec } from './bridge-firewall.ts';
 import { Difference, Reference, Statistics } from './common.ts';
 import { driftSchemas } from './drift.ts';
 import { inspectSchemas } from './inspect.ts';
@@ -37,6 +38,8 @@ export const sharedSchemas: readonly TSchema[] = [
   NamespaceStatus,
   Namespace,
   ForeignNamespace,
+  BridgeFirewallSpec,
+  BridgeFirewall,
   BridgeCreate,
   BridgePut,
   bridgePatch,

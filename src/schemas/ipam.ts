@@ -1,6 +1,12 @@
 import ipaddr from 'ipaddr.js';
 import { Type, type Static } from 'typebox';
-import { explainAddress, explainInterfaceAddress, explainNetwork, parsePrefix } from './address.ts';
+import {
+  explainAddress,
+  explainInterfaceAddress,
+  explainNetwork,
+  parsePrefix,
+  type Family,
+} from './address.ts';
 import { refText, type Ref } from './common.ts';
 import { strictObject } from './object.ts';
 import { rangeOfNetwork, type Range } from './range.ts';
@@ -14,9 +20,9 @@ export function isAutoSubnet(asked: string): boolean {
   return asked === AUTO || asked === AUTO_IPV6;
 }
 
-/** Whether an entry of `subnets` is, or becomes, one of IPv6. */
-export function isIpv6Subnet(asked: string): boolean {
-  return asked === AUTO_IPV6 || asked.includes(':');
+/** The family of a subnet as it was asked for. */
+export function familyOfSubnet(asked: string): Family {
+  return asked === AUTO_IPV6 || asked.includes(':') ? 6 : 4;
 }
 
 /** What subnets are chosen from: blocks of a length out of a network. */

@@ -11,8 +11,24 @@ const common = {
   labels: Type.Optional(Labels),
 };
 
+function familyChoice(description: string) {
+  return nullable(Type.Union([Type.Literal(4), Type.Literal(6)], { description }));
+}
+
 const outgoing = {
-  source: formatted('ip-network', 'the network whose traffic is translated'),
+  source: Type.Optional(
+    nullable(formatted('ip-network', 'the network whose traffic is translated; this or `bridge`')),
+  ),
+  bridge: Type.Optional(
+    nullable(
+      Type.String({
+        ...ResourceName,
+        description:
+          'in place of `source` and `inInterface`: the networks of this bridge of the namespace, as they are at any time',
+      }),
+    ),
+  ),
+  family: Type.Optional(familyChoice('with `bridge`: which of its networks; 4 if it is left out')),
   inInterface: Type.Optional(nullable(InterfaceName)),
   outInterface: Type.Optional(
     nullable({ ...InterfaceName, description: 'where it leaves; null is every interface but `inInterface`' }),
@@ -28,7 +44,21 @@ const outgoing = {
 
 const target = strictObject(
   {
-    address: formatted('ip-address', 'where it goes'),
+    address: Type.Optional(nullable(formatted('ip-address', 'where it goes; this or `link`'))),
+    link: Type.Optional(
+      nullable(
+        Type.String({
+          ...ResourceName,
+          description:
+            'a link to whose address it goes, whatever that is at the time: the first one of the family, of `peer` if it has one, of an end outside this namespace before one inside',
+        }),
+      ),
+    ),
+    family: Type.Optional(
+      familyChoice(
+        'with `link`: which of its addresses; if it is left out, that of `address` beside `to`, or 4',
+      ),
+    ),
     port: Type.Optional(
       nullable(formatted('port-range', 'one port, or a range as long as `port`; null is the same port')),
     ),
@@ -41,7 +71,10 @@ const perType = {
   snat: { ...outgoing, toAddress: formatted('ip-address', 'the source address that it gets') },
   dnat: {
     protocol: Type.Enum(['tcp', 'udp', 'sctp']),
-    port: formatted('port-range', 'the published port or range'),
+    port: formatted(
+      'published-port',
+      'the published port or range; `auto` takes a free one of 30000-32767, which `status.port` tells and the rule keeps',
+    ),
     address: Type.Optional(
       nullable(formatted('ip-address', 'the published address; null is every local one')),
     ),
@@ -70,6 +103,7 @@ function variants<N extends TProperties>(name: N, suffix: string) {
 const [MasqueradeCreate, SnatCreate, DnatCreate] = variants({ name: ResourceName }, 'Create');
 const [MasqueradePut, SnatPut, DnatPut] = variants({ name: Type.Optional(ResourceName) }, 'Put');
 
+export type DnatSpec = Static<typeof DnatCreate>;
 export type NatSpec = Static<typeof MasqueradeCreate> | Static<typeof SnatCreate> | Static<typeof DnatCreate>;
 
 export const NatCreate = byType<NatSpec>('NatCreate', [MasqueradeCreate, SnatCreate, DnatCreate]);
@@ -84,7 +118,10 @@ interface NatIntentBase {
 }
 
 interface OutgoingIntent extends NatIntentBase {
-  source: string;
+  /** Null if `bridge` is given. */
+  source: string | null;
+  bridge?: string;
+  family?: Family;
   inInterface: string | null;
   outInterface: string | null;
   forward: (typeof forwardModes)[number];
@@ -105,20 +142,38 @@ export interface DnatIntent extends NatIntentBase {
   port: string;
   address: string | null;
   inInterface: string | null;
-  to: { address: string; port: string };
+  /** An address, or a link and the family of its address. */
+  to: { address?: string; link?: string; family?: Family; port: string };
 }
 
 /** The intent of an address-translation rule, with defaults filled in. */
 export type NatIntent = MasqueradeIntent | SnatIntent | DnatIntent;
 
-/** netnsd chooses nothing of a rule itself. */
-export type NatAssigned = Record<string, never>;
+/** What is behind the names in a rule, as it was when the rule or what it names was last changed; all may lack. */
+export interface NatAssigned {
+  /** The port that was taken for `auto`. */
+  port?: string;
+  /** The address of the link. */
+  address?: string;
+  /** The bridge, or end of the link, that the target's network is at in this namespace. */
+  via?: Via;
+  /** The networks of the bridge, and its interface. */
+  sources?: string[];
+  inInterface?: string;
+}
+
+export interface Via {
+  interface: string;
+  network: string;
+}
 
 export const NatStatus = strictObject(
   {
     ...statusFields,
     packets: Type.Integer({ description: 'that met the translating rule' }),
     bytes: Type.Integer(),
+    port: Type.Optional(Type.String({ description: 'of a dnat rule: the port that is published' })),
+    address: Type.Optional(Type.String({ description: 'of a dnat rule: the address that it leads to' })),
     rules: Type.Array(Type.String(), { description: 'the rules as iptables-save prints them' }),
   },
   { $id: 'NatStatus' },
@@ -132,7 +187,9 @@ const answerFields = {
   status: ref(NatStatus),
 };
 const outgoingAnswer = {
-  source: Type.String(),
+  source: nullable(Type.String()),
+  bridge: Type.Optional(Type.String()),
+  family: Type.Optional(Type.Integer()),
   inInterface: nullable(Type.String()),
   outInterface: nullable(Type.String()),
   forward: Type.Enum([...forwardModes]),
@@ -154,7 +211,12 @@ const answers = [
       port: Type.String(),
       address: nullable(Type.String()),
       inInterface: nullable(Type.String()),
-      to: strictObject({ address: Type.String(), port: Type.String() }),
+      to: strictObject({
+        address: Type.Optional(Type.String()),
+        link: Type.Optional(Type.String()),
+        family: Type.Optional(Type.Integer()),
+        port: Type.String(),
+      }),
       ...answerFields,
     },
     { $id: 'Dnat' },
@@ -190,10 +252,26 @@ export interface ObservedNat {
 
 /** The family of the addresses that a rule is about. */
 export function natFamily(nat: NatIntent): Family {
-  return familyOf(nat.type === 'dnat' ? nat.to.address : nat.source);
+  if (nat.type === 'dnat')
+    return nat.to.address === undefined ? (nat.to.family ?? 4) : familyOf(nat.to.address);
+  return nat.source === null ? (nat.family ?? 4) : familyOf(nat.source);
 }
 
 /** The sysctl that a rule turns on. */
 export function forwardingKey(family: Family): string {
   return family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding';
+}
+
+/** The sysctl that lets packets from 127.0.0.1 leave by an interface, and those to it come in there (ip-sysctl.rst). */
+export function localnetKey(device: string): string {
+  return `net.ipv4.conf.${device}.route_localnet`;
+}
+
+/**
+ * The interface that a sysctl is of: `net.ipv4.conf.eth0.rp_filter` is there while eth0 is; `…conf.all.…` and
+ * `…conf.default.…` always are.
+ */
+export function interfaceOfSysctl(key: string): string | null {
+  const name = /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
+  return name === undefined || ['all', 'default', 'lo'].includes(name) ? null : name;
 }

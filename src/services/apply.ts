@@ -63,7 +63,7 @@ export async function apply(
   commit: (results: Results) => void,
 ): Promise<Applied> {
   const ran: RunOutcome['ran'] = [];
-  const identities = identify(draft);
+  const identities = identify(draft, planned.want.namespaces.keys());
   const attempt = new Attempt(deps, draft, planned, identities, ran);
   try {
     const failure = await attempt.towardsIntent();
@@ -188,6 +188,7 @@ class Attempt {
       const result = kindOf(stored.kind).result(
         stored,
         reads.map(() => answers.next().value ?? null),
+        this.#draft,
       );
       resources.put({ ...stored, observed: result.observed, assigned: result.assigned, failure: null });
     }

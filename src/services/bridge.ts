@@ -6,11 +6,20 @@ import { answerFrom } from '../kernel/snapshot.ts';
 import { ACCEPT_RA } from '../plan/advertisement.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
 import { resolvedBridge } from '../plan/ipam.ts';
-import type { BridgeAssigned, BridgeIntent } from '../schemas/bridge.ts';
+import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { HOST, refText } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
 import { leaseTie } from '../schemas/ipam.ts';
 import { isSetByNamespace } from './advertisement.ts';
+import {
+  checkFirewall,
+  completeFirewall,
+  differencesIn,
+  lookAtFirewall,
+  seenFirewall,
+  tiesOfFirewall,
+  writtenFirewall,
+} from './bridge-firewall.ts';
 import type { Draft } from './draft.ts';
 import {
   checkClaims,
@@ -48,6 +57,7 @@ export const bridgeKind: KindService<'bridge'> = {
       mtu,
       mac,
       up,
+      firewall: completeFirewall(name, spec.firewall, subnets.length > 0),
       labels,
     };
     checkSubnets(intent);
@@ -55,6 +65,7 @@ export const bridgeKind: KindService<'bridge'> = {
   },
   check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
+    checkFirewall(intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },
@@ -66,19 +77,27 @@ export const bridgeKind: KindService<'bridge'> = {
   usesIpam: ({ subnets }) => subnets.length > 0,
   // What was written is not read again.
   reads: (intent) => readsOfBridge(intent).map((read) => ({ ...read, sysctls: [] })),
-  result: ({ intent, assigned: { index: _index, ...chosen } }, answers) => {
-    const observed = parseBridge(intent, answers);
+  result: ({ intent, assigned: { index: _index, ...chosen } }, answers, draft) => {
+    const observed = { ...parseBridge(intent, answers), firewall: writtenFirewall(intent, draft) };
     return {
       observed,
       assigned: { ...chosen, ...(observed.index === null ? {} : { index: observed.index }) },
     };
   },
-  seen: (intent, snapshot) =>
-    parseBridge(
+  seen: (intent, snapshot) => ({
+    ...parseBridge(
       intent,
       readsOfBridge(intent).map((read) => answerFrom(snapshot, read)),
     ),
-  look: async (intent, processes) => parseBridge(intent, await lookAt(processes, readsOfBridge(intent))),
+    firewall: seenFirewall(intent, snapshot),
+  }),
+  look: async (intent, processes) => {
+    const [answers, firewall] = await Promise.all([
+      lookAt(processes, readsOfBridge(intent)),
+      lookAtFirewall(intent, processes),
+    ]);
+    return { ...parseBridge(intent, answers), firewall };
+  },
   find: async (intent, processes) => {
     const { namespace, interface: name } = intent;
     const [answer] = await lookAt(processes, [readOfFound(namespace, name, routesOf(intent))]);
@@ -98,16 +117,25 @@ export const bridgeKind: KindService<'bridge'> = {
     const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
     const { acceptRa: _acceptRa, ...rest } = observed;
     const seen = isSetByNamespace(key, intent.namespace, draft) ? rest : observed;
-    return differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen);
+    return [
+      ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen),
+      ...differencesIn(intent, observed.firewall, draft),
+    ];
   },
-  status: (
-    _intent,
-    { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports },
-    { subnets },
-  ) => ({
+  status: ({ firewall }, observed, { subnets }) => ({
     ...(subnets === undefined
       ? {}
       : { subnets: subnets.map(({ subnet, gateway }) => ({ subnet, gateway })) }),
+    ...statusOfBridge(observed),
+    ...(firewall === null || observed.firewall === null || observed.firewall === undefined
+      ? {}
+      : { rules: [...observed.firewall.ipv4.rules, ...observed.firewall.ipv6.rules] }),
+  }),
+};
+
+function statusOfBridge(observed: ObservedBridge): object {
+  const { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports } = observed;
+  return {
     index,
     mac,
     mtu,
@@ -118,18 +146,19 @@ export const bridgeKind: KindService<'bridge'> = {
     bridgeId,
     stp,
     ports,
-  }),
-};
+  };
+}
 
 function tiesOfBridge(given: BridgeIntent, assigned: BridgeAssigned = { mac: '' }): Ties {
   const intent = resolvedBridge(given, assigned);
+  const { references, needs } = tiesOfFirewall(intent);
   return {
-    references: [{ kind: 'namespace', name: intent.namespace }],
+    references: [{ kind: 'namespace', name: intent.namespace }, ...references],
     claims: [
       ...claimsOfInterface(intent.namespace, intent.interface, intent),
       ...(assigned.subnets ?? []).map(({ gateway }) => leaseTie(intent.name, gateway)),
     ],
-    needs: [],
+    needs,
   };
 }
 
@@ -139,7 +168,7 @@ function checkUnused({ name }: Stored<'bridge'>, draft: Draft): void {
   if (references.length > 0)
     throw new Problem(
       'in-use',
-      `/namespace: a bridge with ports can't change its namespace; detach them first`,
+      `/namespace: a bridge with ports, or that others name, can't change its namespace; detach them first`,
       { references },
     );
 }

@@ -1,5 +1,6 @@
 import { HOST, type Ref } from '../schemas/common.ts';
-import { isOfInterface, sysctlsOfEnd, type EndOptions } from '../schemas/end.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
+import { sysctlsOfEnd, type EndOptions } from '../schemas/end.ts';
 import { endsOf, namedEnds, shapingOf, type EndIntent, type LinkIntent } from '../schemas/link.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
@@ -88,7 +89,7 @@ export function checkSysctlsOfEnd(at: string, end: EndIntent, draft: Draft): voi
 
 /** The same from the other side. */
 export function checkSysctlsOfNamespace({ name, sysctls }: NamespaceIntent, draft: Draft): void {
-  if (!Object.keys(sysctls).some((key) => isOfInterface(key))) return;
+  if (!Object.keys(sysctls).some((key) => interfaceOfSysctl(key) !== null)) return;
   for (const ref of draft.referrers({ kind: 'namespace', name })) {
     const link = ref.kind === 'link' ? draft.get('link', ref.name)?.intent : undefined;
     const ends = link === undefined ? [] : endsOf(link).filter(({ namespace }) => namespace === name);

@@ -273,9 +273,9 @@ export class Engine {
     }
   }
 
-  #begin(draft: Draft, accepted: readonly Accepted[], { steps }: PlannedChange): number[] {
+  #begin(draft: Draft, accepted: readonly Accepted[], { steps, want }: PlannedChange): number[] {
     try {
-      return this.#journal.begin(draft, accepted, attemptsOf(steps, identify(draft)));
+      return this.#journal.begin(draft, accepted, attemptsOf(steps, identify(draft, want.namespaces.keys())));
     } catch (error) {
       throw new ChangeRefused(null, problemOfStore(error));
     }

@@ -14,8 +14,10 @@ import { tiesOf } from './kinds.ts';
 /**
  * The names of namespaces that are ours before anything is done, by the inode that is recorded. What bears another
  * name, or one of these with another inode, is somebody else's.
+ *
+ * @param names of namespaces beside those of the draft: what changes along with a bridge may be in others
  */
-export function identify(draft: Draft): Map<string, NamespaceIdentity> {
+export function identify(draft: Draft, names: Iterable<string>): Map<string, NamespaceIdentity> {
   const identities = new Map<string, NamespaceIdentity>();
   const note = (name: string): void => {
     if (name === HOST || identities.has(name)) return;
@@ -30,6 +32,7 @@ export function identify(draft: Draft): Map<string, NamespaceIdentity> {
     const references = sides.flatMap((side) => tiesOf(side).references);
     for (const { kind, name } of [ref, ...references]) if (kind === 'namespace') note(name);
   }
+  for (const name of names) note(name);
   return identities;
 }
 

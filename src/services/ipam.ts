@@ -202,15 +202,16 @@ export function checkFixed(intent: LinkIntent, draft: Draft): void {
 
 /**
  * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay, and what is
- * on it refuses router advertisements or not.
+ * on it refuses router advertisements or not. Tells for which links.
  *
  * @throws Problem if a link would be without
  */
-export function reassign(before: Stored<'bridge'>, choosing: Choosing): void {
+export function reassign(before: Stored<'bridge'>, choosing: Choosing): Stored<'link'>[] {
   const { draft, now } = choosing;
   const bridge = before.name;
   const { subnets } = before.assigned;
-  if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return;
+  const links: Stored<'link'>[] = [];
+  if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return links;
   for (const link of linksOn(bridge, draft)) {
     const { refusing: _refusing, ...chosen } = link.assigned;
     const isGiven = pairedEnds(link.intent).some((each) => each.bridge === bridge && usesAuto(each.end));
@@ -220,15 +221,19 @@ export function reassign(before: Stored<'bridge'>, choosing: Choosing): void {
       ...refusingEnds(link.intent, draft),
     };
     if (isDeepStrictEqual(assigned, link.assigned)) continue;
-    draft.put({
+    const { revision } = link;
+    const changed = {
       ...link,
       assigned,
       observed: null,
       failure: null,
-      revision: link.revision + 1,
+      revision: revision + 1,
       updatedAt: now,
-    });
+    };
+    draft.put(changed);
+    links.push(changed);
   }
+  return links;
 }
 
 function chooseAgain(

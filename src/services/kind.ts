@@ -52,6 +52,7 @@ export interface KindService<K extends Kind> {
   result: (
     stored: Stored<K>,
     answers: readonly (Answer | null)[],
+    draft: Draft,
   ) => { observed: ObservedOf<K>; assigned: AssignedOf<K> };
   /** What the kernel has now. */
   look: (intent: IntentOf<K>, processes: Processes, assigned: AssignedOf<K>) => Promise<ObservedOf<K>>;

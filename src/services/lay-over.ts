@@ -8,6 +8,7 @@ import { reassign, type Choosing } from './ipam.ts';
 import { checkNeeded } from './link-types.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
+import { followInNat } from './nat-names.ts';
 
 /** Checks the intent and lays it over the draft; what is so already is left as it is, its revision too. */
 export function layOver<K extends Kind>(
@@ -37,7 +38,14 @@ export function layOver<K extends Kind>(
   checkNeeded(before, resource, draft, tiesOf);
   if (service.usesIpam?.(intent) === true) checkClaims(tiesOf(resource).claims, resource, draft);
   draft.put(resource, prospect?.adoption);
-  if (before !== null && isBridge(before)) reassign(before, choosing);
+  followThrough(before, resource, choosing);
+}
+
+/** What depends on it follows. */
+function followThrough(before: Stored | null, after: Stored, choosing: Choosing): void {
+  followInNat(choosing.draft, before, after);
+  if (before === null || !isBridge(before)) return;
+  for (const link of reassign(before, choosing)) followInNat(choosing.draft, link, link);
 }
 
 function metaAfter(before: Stored | null, now: string): Meta {
@@ -56,11 +64,21 @@ export function referrersOf(resource: Stored, draft: Draft): Ref[] {
   return [...new Map(all.map((ref) => [refText(ref), ref])).values()];
 }
 
-/** Takes it away with all that refers to it. */
-export function deleteWithReferrers(resource: Stored, draft: Draft): void {
+/**
+ * Takes it away with all that refers to it.
+ *
+ * @param going what is being taken away already: two bridges may name each other
+ */
+export function deleteWithReferrers(
+  resource: Stored,
+  draft: Draft,
+  going: ReadonlySet<string> = new Set(),
+): void {
+  const all = new Set([...going, refText(resource)]);
   for (const ref of referrersOf(resource, draft)) {
-    const referrer = draft.get(ref.kind, ref.name);
-    if (referrer !== null) deleteWithReferrers(referrer, draft);
+    const referrer = all.has(refText(ref)) ? null : draft.get(ref.kind, ref.name);
+    if (referrer !== null) deleteWithReferrers(referrer, draft, all);
   }
   draft.delete({ kind: resource.kind, name: resource.name });
+  followInNat(draft, resource, null);
 }

@@ -1,6 +1,7 @@
 import type { Ties } from '../db/resources.ts';
 import { asWritten, parseLink, readExtrasOfLink, readsOfLink } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
+import { asPort } from '../plan/bridge-firewall.ts';
 import { resolvedLink, usesAuto } from '../plan/ipam.ts';
 import { differencesOfLink } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
@@ -114,7 +115,7 @@ export const linkKind: KindService<'link'> = {
   find: async (intent, processes) =>
     intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
   differences: ({ intent, assigned }, observed, draft) =>
-    differencesOfLink(withoutThoseOfNamespaces(resolvedLink(intent, assigned), draft), assigned, observed, {
+    differencesOfLink(effective(resolvedLink(intent, assigned), draft), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: intent.type === 'veth' ? interfaceOfBridge(intent.peer.bridge, draft) : null,
     }),
@@ -164,7 +165,7 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
     );
   const others = draft
     .referrers({ kind: 'bridge', name: bridge })
-    .filter((ref) => refText(ref) !== refText(owner));
+    .filter((ref) => ref.kind === 'link' && refText(ref) !== refText(owner));
   if (others.length >= MOST_PORTS)
     throw new Problem(
       'limit-reached',
@@ -187,6 +188,18 @@ function tiesOfLink(given: VethIntent, assigned: Pick<LinkAssigned, 'ends'> = {}
     ],
     needs: leases.needs,
   };
+}
+
+/** What is asked of its ends by themselves, or by the firewall of their bridge. */
+/** A link as its bridges and namespaces have it. */
+function effective(intent: LinkIntent, draft: Draft): LinkIntent {
+  return withIsolation(withoutThoseOfNamespaces(intent, draft), draft);
+}
+
+function withIsolation(intent: LinkIntent, draft: Draft): LinkIntent {
+  const isolated = <E extends EndIntent>(end: E): E =>
+    asPort(end, end.bridge === null ? null : (draft.get('bridge', end.bridge)?.intent ?? null));
+  return intent.type === 'veth' ? { ...isolated(intent), peer: isolated(intent.peer) } : isolated(intent);
 }
 
 function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {

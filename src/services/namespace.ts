@@ -15,10 +15,11 @@ import { HOST } from '../schemas/common.ts';
 import { forwardingKey } from '../schemas/nat.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
+import { forwardingTie } from './bridge-firewall.ts';
 import { checkSysctlsOfNamespace } from './end.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {
@@ -132,9 +133,13 @@ function checkStaysSame(
 function checkForwarding({ name, sysctls }: NamespaceIntent, draft: Draft): void {
   for (const family of [4, 6] as const) {
     const key = forwardingKey(family);
-    const references = draft.needing({ namespace: name, what: firewallTie(family) });
+    const references = [
+      ...draft.needing({ namespace: name, what: firewallTie(family) }).filter(({ kind }) => kind === 'nat'),
+      ...draft.needing({ namespace: name, what: forwardingTie(family) }),
+    ];
     if (sysctls[key] === undefined || sysctls[key] === '1' || references.length === 0) continue;
-    throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while nat rules need forwarding there`, {
+    const needing = references.some(({ kind }) => kind === 'nat') ? 'nat rules need' : 'a bridge needs';
+    throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while ${needing} forwarding there`, {
       references,
     });
   }

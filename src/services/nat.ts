@@ -1,4 +1,4 @@
-import type { Ties } from '../db/resources.ts';
+import type { Stored, Ties } from '../db/resources.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import { saveFirewall, type SavedFirewall } from '../kernel/firewall.ts';
 import { parseNat } from '../kernel/nat.ts';
@@ -6,14 +6,17 @@ import { firewallKey } from '../kernel/state.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
 import { chainMarksOf, differencesOfNat, rulesOfNat } from '../plan/nat.ts';
+import { isLoopback, localnetOf, resolvedDnat } from '../plan/publish.ts';
 import { familyOf, parsePrefix, type Family } from '../schemas/address.ts';
-import { HOST } from '../schemas/common.ts';
-import { parsePorts } from '../schemas/format.ts';
+import { HOST, type Ref } from '../schemas/common.ts';
+import { AUTO_PORT, parsePorts } from '../schemas/format.ts';
 import {
   forwardingKey,
   natFamily,
   type DnatIntent,
+  type DnatSpec,
   type MasqueradeIntent,
+  type NatAssigned,
   type NatIntent,
   type NatSpec,
   type SnatIntent,
@@ -22,7 +25,9 @@ import type { Draft } from './draft.ts';
 import { checkReference, interfaceTie } from './interface.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { Problem, invalidField, taken } from './problem.ts';
+import { firewallTie, localnetTie, resolveNames } from './nat-names.ts';
+import { Problem, invalidField } from './problem.ts';
+import { checkPublished, choosePort, publishedTie } from './published.ts';
 
 export const natKind: KindService<'nat'> = {
   kind: 'nat',
@@ -32,9 +37,11 @@ export const natKind: KindService<'nat'> = {
     else checkOutgoing(intent);
     return intent;
   },
-  check: (intent, draft) => {
+  check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
-    if (intent.type === 'dnat') checkPublished(intent, draft);
+    if (intent.type !== 'dnat' && intent.bridge !== undefined)
+      checkReference('/bridge', 'bridge', intent.bridge, draft);
+    if (intent.type === 'dnat') checkTarget(intent, draft, before);
     const key = forwardingKey(natFamily(intent));
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
     if (value !== undefined && value !== '1')
@@ -46,17 +53,21 @@ export const natKind: KindService<'nat'> = {
         },
       );
   },
-  assign: () => ({}),
-  ties: (intent) => tiesOfNat(intent),
+  assign: (intent, before, { draft }) => {
+    const port =
+      intent.type === 'dnat' && intent.port === AUTO_PORT ? { port: choosePort(intent, before, draft) } : {};
+    return resolveNames(intent, port, draft);
+  },
+  ties: (intent, assigned = {}) => tiesOfNat(intent, assigned),
   // iptables-restore prints nothing; each table is changed whole or not at all, so its success says what is there.
   reads: () => [],
   result: ({ intent, assigned }) => ({
     observed: {
       packets: 0,
       bytes: 0,
-      rules: rulesOfNat(intent).map(({ chain, spec }) => `-A ${chain} ${spec}`),
+      rules: rulesOfNat(intent, assigned).map(({ chain, spec }) => `-A ${chain} ${spec}`),
       forwarding: '1',
-      chainMarks: chainMarksOf(intent),
+      chainMarks: chainMarksOf(intent, assigned),
       strays: [],
     },
     assigned,
@@ -72,12 +83,21 @@ export const natKind: KindService<'nat'> = {
     const saved = await saveIfThere(processes, intent.namespace, family);
     return parseNat(intent.name, saved, await readForwarding(processes, intent.namespace, family));
   },
-  differences: ({ intent }, observed) => differencesOfNat(intent, observed),
-  status: (_intent, { packets, bytes, rules }) => ({ packets, bytes, rules }),
+  differences: ({ intent, assigned }, observed) => differencesOfNat(intent, assigned, observed),
+  status: (intent, { packets, bytes, rules }, assigned) => ({
+    packets,
+    bytes,
+    ...publishedBy(intent, assigned),
+    rules,
+  }),
 };
 
 /** All rules of a namespace; none if it is gone. */
-async function saveIfThere(processes: Processes, namespace: string, family: Family): Promise<SavedFirewall> {
+export async function saveIfThere(
+  processes: Processes,
+  namespace: string,
+  family: Family,
+): Promise<SavedFirewall> {
   try {
     return await saveFirewall(processes, namespace, family);
   } catch (error) {
@@ -87,7 +107,7 @@ async function saveIfThere(processes: Processes, namespace: string, family: Fami
   }
 }
 
-async function readForwarding(
+export async function readForwarding(
   processes: Processes,
   namespace: string,
   family: Family,
@@ -98,9 +118,23 @@ async function readForwarding(
   return answer?.sysctls[key] ?? null;
 }
 
-/** How the firewall of a family stands in needs. */
-export function firewallTie(family: Family): string {
-  return `firewall ${family}`;
+function publishedBy(intent: NatIntent, assigned: NatAssigned): object {
+  if (intent.type !== 'dnat') return {};
+  const { port, to } = resolvedDnat(intent, assigned);
+  return { port, address: to.address };
+}
+
+function checkTarget(intent: DnatIntent, draft: Draft, before: Stored<'nat'> | null): void {
+  if (intent.to.link !== undefined) checkReference('/to/link', 'link', intent.to.link, draft);
+  const assigned = resolveNames(intent, before?.assigned ?? {}, draft);
+  checkPublished(intent, assigned, draft, before);
+  const isHopeless =
+    intent.address !== null && isLoopback(intent.address) && localnetOf(intent, assigned) === null;
+  if (isHopeless)
+    throw new Problem(
+      'unprocessable',
+      `/address: only what is on a network of a bridge or link of netnsd's in ${intent.namespace} can be reached from ${String(intent.address)}, by whichever interface; make that first, without a point in its interface name, and leave /inInterface out`,
+    );
 }
 
 function completeNat(spec: NatSpec): NatIntent {
@@ -115,32 +149,56 @@ function completeNat(spec: NatSpec): NatIntent {
       port,
       address,
       inInterface,
-      to: { address: to.address, port: to.port ?? port },
+      to: completeTarget(to, port, address),
       labels,
     };
   }
-  const { source, inInterface = null, outInterface = null, forward = 'established' } = spec;
-  const common = { name, namespace, source, inInterface, outInterface, forward, labels };
+  const { source = null, bridge, inInterface = null, outInterface = null, forward = 'established' } = spec;
+  const byBridge = typeof bridge === 'string' ? { bridge, family: spec.family ?? 4 } : {};
+  const common = { name, namespace, source, ...byBridge, inInterface, outInterface, forward, labels };
   return spec.type === 'snat'
     ? { ...common, type: 'snat', toAddress: spec.toAddress }
     : { ...common, type: 'masquerade' };
 }
 
+function completeTarget(
+  { address, link, family, port: toPort }: DnatSpec['to'],
+  port: string,
+  published: string | null,
+): DnatIntent['to'] {
+  if (typeof address === 'string' && typeof link === 'string')
+    throw invalidField('/to', 'has both address and link; give one of them');
+  if (toPort === undefined && port === AUTO_PORT)
+    throw invalidField('/to/port', `is needed, because /port is ${AUTO_PORT}`);
+  const to = { port: toPort ?? port };
+  if (typeof address === 'string') return { address, ...to };
+  if (typeof link !== 'string') throw invalidField('/to/address', 'is needed, or /to/link in its place');
+  return { link, family: family ?? (published === null ? 4 : familyOf(published)), ...to };
+}
+
 function checkOutgoing(nat: MasqueradeIntent | SnatIntent): void {
-  const family = familyOf(nat.source);
+  if ((nat.source === null) === (nat.bridge === undefined))
+    throw invalidField('/source', 'is needed, or /bridge in its place, and not both');
+  if (nat.bridge !== undefined && nat.inInterface !== null)
+    throw invalidField('/inInterface', 'is that of /bridge; leave it out');
+  const family = natFamily(nat);
   if (nat.type === 'snat' && familyOf(nat.toAddress) !== family)
-    throw invalidField('/toAddress', `${nat.toAddress} is not of the family of /source (IPv${family})`);
+    throw invalidField(
+      '/toAddress',
+      `${nat.toAddress} is not of the family of what it translates (IPv${family})`,
+    );
   if (nat.inInterface !== null && nat.inInterface === nat.outInterface)
     throw invalidField('/outInterface', 'is the same as /inInterface; traffic must leave by another');
-  if (nat.forward === 'established' && parsePrefix(nat.source).prefixLength === 0)
+  if (nat.source !== null && nat.forward === 'established' && parsePrefix(nat.source).prefixLength === 0)
     throw invalidField(
       '/source',
       `${nat.source} is everything, and \`forward: established\` would drop all that is sent to it; name a network, or use \`any\` or \`none\``,
     );
 }
 
-function checkDnat({ port, address, to }: DnatIntent): void {
-  const published = parsePorts(port);
+function checkDnat(intent: DnatIntent): void {
+  const { port, address, to } = intent;
+  const published = port === AUTO_PORT ? { first: 1, last: 1 } : parsePorts(port);
   const target = parsePorts(to.port);
   const length = target.last - target.first;
   if (length !== 0 && length !== published.last - published.first)
@@ -148,48 +206,30 @@ function checkDnat({ port, address, to }: DnatIntent): void {
       '/to/port',
       `${to.port} has not as many ports as ${port}; give one port, or a range as long`,
     );
-  if (address !== null && familyOf(address) !== familyOf(to.address))
-    throw invalidField('/address', `${address} is not of the family of /to/address`);
+  if (address !== null && familyOf(address) !== natFamily(intent))
+    throw invalidField('/address', `${address} is not of the family of /to (IPv${natFamily(intent)})`);
 }
 
-/** Rules that can meet in one packet. */
-function publishedTie(intent: DnatIntent): string {
-  return `published ${intent.protocol} port, IPv${natFamily(intent)}`;
+/** The link or bridge that a rule follows. */
+function namedBy(intent: NatIntent): Ref[] {
+  if (intent.type !== 'dnat')
+    return intent.bridge === undefined ? [] : [{ kind: 'bridge', name: intent.bridge }];
+  return intent.to.link === undefined ? [] : [{ kind: 'link', name: intent.to.link }];
 }
 
-/** Of two rules for one packet the first would win, and which that is would be left to chance. */
-function checkPublished(intent: DnatIntent, draft: Draft): void {
-  const others = draft.needing({ namespace: intent.namespace, what: publishedTie(intent) });
-  for (const { name } of others) {
-    const other = name === intent.name ? null : draft.get('nat', name);
-    if (other?.intent.type !== 'dnat' || !meets(intent, other.intent)) continue;
-    throw taken(`the published ${intent.protocol} port ${intent.port}`, { kind: 'nat', name });
-  }
-}
-
-function meets(a: DnatIntent, b: DnatIntent): boolean {
-  const [ports, others] = [parsePorts(a.port), parsePorts(b.port)];
-  const isEither = (one: string | null, two: string | null): boolean =>
-    one === null || two === null || one === two;
-  return (
-    ports.first <= others.last &&
-    others.first <= ports.last &&
-    isEither(a.address, b.address) &&
-    isEither(a.inInterface, b.inInterface)
-  );
-}
-
-function tiesOfNat(intent: NatIntent): Ties {
+function tiesOfNat(intent: NatIntent, assigned: NatAssigned): Ties {
   const { namespace } = intent;
   const interfaces =
     intent.type === 'dnat' ? [intent.inInterface] : [intent.inInterface, intent.outInterface];
   const family = natFamily(intent);
+  const device = localnetOf(intent, assigned);
   return {
-    references: [{ kind: 'namespace', name: namespace }],
+    references: [{ kind: 'namespace', name: namespace }, ...namedBy(intent)],
     claims: [],
     needs: [
       { namespace, what: firewallTie(family) },
       ...(intent.type === 'dnat' ? [{ namespace, what: publishedTie(intent) }] : []),
+      ...(device === null ? [] : [localnetTie(), localnetTie(device)].map((what) => ({ namespace, what }))),
       ...interfaces.flatMap((name) => (name === null ? [] : [{ namespace, what: interfaceTie(name) }])),
     ],
   };

@@ -3,14 +3,16 @@ import type { SysctlRepository } from '../db/sysctls.ts';
 import { printCommand, render } from '../kernel/render.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
+import { families, isolatesPorts } from '../plan/bridge-firewall.ts';
 import type { Intent } from '../plan/intent.ts';
 import { withForeign } from '../plan/marks.ts';
 import { reboundNames } from '../plan/namespace.ts';
 import { compile, plan } from '../plan/plan.ts';
-import { refText, type Ref } from '../schemas/common.ts';
-import type { Draft } from './draft.ts';
+import { refText, type Kind, type Ref } from '../schemas/common.ts';
+import { BRIDGE_FIREWALL_TIE, bridgeIntent, forwardingTie } from './bridge-firewall.ts';
+import type { Draft, Touched } from './draft.ts';
 import { tiesOf } from './kinds.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie, localnetTie } from './nat-names.ts';
 import { placed } from './scope.ts';
 
 /** A change as the engine sees it: what the kernel is taken to have, what it is to have, and the steps between. */
@@ -24,7 +26,8 @@ export interface PlannedChange {
 export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChange {
   const scope = scopeOf(draft);
   const shared = {
-    otherFirewalls: otherFirewalls(draft, scope),
+    ...outside(draft, scope),
+    otherLocalnets: otherLocalnets(draft, scope),
     sysctlsBefore: new Map(
       [...scope.values()].flatMap(({ ref }) =>
         ref.kind === 'namespace' ? [...sysctls.before(ref.name)] : [],
@@ -65,13 +68,20 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
     draft.touched.map(({ ref, before, after, adoption }) => [
       refText(ref),
       // What is adopted is there as it is to be, but for its marks.
-      { ref, before: adoption === null ? before : after, after },
+      { ref, before: adoption === null ? before : withoutFirewall(after), after },
     ]),
   );
   const open = [...scope.values()];
+  for (const ref of [...draft.touched.flatMap((entry) => alongside(entry, draft)), ...listed(draft)]) {
+    if (scope.has(refText(ref))) continue;
+    const resource = draft.get(ref.kind, ref.name);
+    const entry = { ref, before: resource, after: resource };
+    scope.set(refText(ref), entry);
+    open.push(entry);
+  }
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const references = [next.before, next.after].flatMap((side) =>
-      side === null ? [] : tiesOf(side).references,
+      side === null ? [] : tiesOf(side).references.filter(({ kind }) => isNeeded(side, kind)),
     );
     for (const ref of references) {
       if (scope.has(refText(ref))) continue;
@@ -84,15 +94,79 @@ function scopeOf(draft: Draft): Map<string, Scoped> {
   return scope;
 }
 
-/** Firewalls of the namespaces in question that resources outside the scope have rules in. */
-function otherFirewalls(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<string> {
-  const keys = new Set<string>();
+/** What is behind the names in a rule is with the rule itself: `assigned`. */
+function isNeeded(by: Stored, kind: Ref['kind']): boolean {
+  return by.kind !== 'nat' || kind === 'namespace';
+}
+
+/** What resources outside the scope need of the namespaces in question. */
+function outside(
+  draft: Draft,
+  scope: ReadonlyMap<string, Scoped>,
+): Pick<Intent, 'otherFirewalls' | 'otherBridgeFirewalls' | 'otherForwarding'> {
+  const found = {
+    otherFirewalls: new Set<string>(),
+    otherBridgeFirewalls: new Set<string>(),
+    otherForwarding: new Set<string>(),
+  };
+  const others = (namespace: string, what: string): Ref[] =>
+    draft.needing({ namespace, what }).filter((other) => !scope.has(refText(other)));
   for (const { ref } of scope.values()) {
     if (ref.kind !== 'namespace') continue;
-    for (const family of [4, 6] as const) {
-      const others = draft.needing({ namespace: ref.name, what: firewallTie(family) });
-      if (others.some((other) => !scope.has(refText(other)))) keys.add(firewallKey(ref.name, family));
+    if (others(ref.name, BRIDGE_FIREWALL_TIE).length > 0) found.otherBridgeFirewalls.add(ref.name);
+    for (const family of families) {
+      const key = firewallKey(ref.name, family);
+      if (others(ref.name, firewallTie(family)).some(({ kind }) => kind === 'nat'))
+        found.otherFirewalls.add(key);
+      if (others(ref.name, forwardingTie(family)).length > 0) found.otherForwarding.add(key);
     }
   }
+  return found;
+}
+
+/** What is adopted has no rules yet. */
+function withoutFirewall(resource: Stored | null): Stored | null {
+  const intent = bridgeIntent(resource);
+  return resource === null || intent === null
+    ? resource
+    : { ...resource, intent: { ...intent, firewall: null } };
+}
+
+/** Those that change with a bridge though they only name it: its ports, and bridges that are reached from it. */
+function alongside({ ref, before, after }: Touched, draft: Draft): Ref[] {
+  const [had, has] = [bridgeIntent(before), bridgeIntent(after)];
+  if (had === null || has === null) return [];
+  const kinds = new Set<Kind>();
+  if (isolatesPorts(had) !== isolatesPorts(has)) kinds.add('link');
+  if (had.interface !== has.interface) kinds.add('bridge');
+  return kinds.size === 0 ? [] : draft.referrers(ref).filter(({ kind }) => kinds.has(kind));
+}
+
+/** All bridges of a namespace in which one is the first to have a firewall, or the last: each is listed there. */
+function listed(draft: Draft): Ref[] {
+  const bridges = draft.touched.flatMap(({ before, after }) => [bridgeIntent(before), bridgeIntent(after)]);
+  const namespaces = new Set(
+    bridges.flatMap((bridge) => (bridge === null || bridge.firewall === null ? [] : [bridge.namespace])),
+  );
+  const touched = new Set(draft.touched.map(({ ref }) => refText(ref)));
+  return [...namespaces].flatMap((namespace) => {
+    const others = draft.needing({ namespace, what: BRIDGE_FIREWALL_TIE });
+    if (others.some((ref) => !touched.has(refText(ref)))) return [];
+    return draft.referrers({ kind: 'namespace', name: namespace }).filter(({ kind }) => kind === 'bridge');
+  });
+}
+
+/** Where published ports outside the scope need 127.0.0.1 as those do that are being changed. */
+function otherLocalnets(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<string> {
+  const keys = new Set<string>();
+  for (const { before, after } of scope.values())
+    for (const { namespace, what } of [before, after].flatMap((side) =>
+      side?.kind === 'nat' ? tiesOf(side).needs : [],
+    )) {
+      if (!what.startsWith(localnetTie())) continue;
+      const others = draft.needing({ namespace, what });
+      const device = what.slice(localnetTie().length).trim();
+      if (others.some((other) => !scope.has(refText(other)))) keys.add(`${namespace} ${device}`.trim());
+    }
   return keys;
 }

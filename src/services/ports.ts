@@ -1,4 +1,5 @@
 import type { ResourceRepository, Stored } from '../db/resources.ts';
+import { updateSeenBehind } from './bridge-firewall.ts';
 import { endsOf } from '../schemas/link.ts';
 import type { Touched } from './draft.ts';
 
@@ -17,11 +18,16 @@ export function updatePortsSeen(resources: ResourceRepository, touched: readonly
     for (const { bridge, port } of come) if (bridge === name) ports.add(port);
     resources.putObserved(stored, { ...stored.observed, ports: [...ports].toSorted() });
   }
+  updateSeenBehind(resources, touched);
 }
 
 function portsOf(resource: Stored | null): { bridge: string; port: string }[] {
-  if (resource === null || !('bridge' in resource.intent)) return [];
+  if (resource === null || !isLink(resource)) return [];
   return endsOf(resource.intent).flatMap(({ bridge, interface: port }) =>
     bridge === null ? [] : [{ bridge, port }],
   );
+}
+
+function isLink(resource: Stored): resource is Stored<'link'> {
+  return resource.kind === 'link';
 }

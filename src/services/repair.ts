@@ -156,8 +156,10 @@ export class Repairer {
     const namespaces = new Set(steps.flatMap(namespaceOfShared));
     if (namespaces.size === 0) return [];
     return covered.filter(({ kind, name }) => {
-      const namespace =
-        kind === 'nat' ? this.#deps.store.resources.get(kind, name)?.intent.namespace : undefined;
+      const sharer =
+        kind === 'nat' || kind === 'bridge' ? this.#deps.store.resources.get(kind, name)?.intent : undefined;
+      const hasRules = sharer !== undefined && ('type' in sharer || sharer.firewall !== null);
+      const namespace = hasRules ? sharer.namespace : undefined;
       return namespace !== undefined && namespaces.has(namespace);
     });
   }
@@ -209,7 +211,7 @@ function namespaceOfShared(step: Step): string[] {
   const isShared =
     step.step === 'chain.set' ||
     (step.step === 'rule.add' && step.rule.comment.startsWith(CHAIN_MARK)) ||
-    (step.step === 'sysctl.set' && step.serves.kind === 'nat');
+    (step.step === 'sysctl.set' && (step.serves.kind === 'nat' || step.serves.kind === 'bridge'));
   return isShared ? [step.namespace] : [];
 }
 

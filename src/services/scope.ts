@@ -7,8 +7,9 @@ import { endKey } from '../plan/end.ts';
 import { compile } from '../plan/plan.ts';
 import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { AnyPlaced } from '../schemas/resource.ts';
+import { BRIDGE_FIREWALL_TIE, bridgeIntent } from './bridge-firewall.ts';
 import { tiesOf } from './kinds.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 
 /** A part of what is recorded that can be put in order by itself: whatever it needs is in it. */
 export interface Scope {
@@ -43,7 +44,7 @@ export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySe
     if (stored === null) continue;
     found.set(refText(ref), stored);
     const { references, needs } = tiesOf(stored);
-    open.push(...references);
+    open.push(...references, ...bridgesBeside(store, stored));
     if (ref.kind === 'link') open.push(...needs.flatMap((need) => store.resources.claimant(need) ?? []));
     for (const need of needs) {
       const key = `${need.namespace} ${need.what}`;
@@ -55,6 +56,15 @@ export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySe
   const obstacles = obstaclesIn(found, attempts);
   for (const key of obstacles.keys()) found.delete(key);
   return { resources: found, obstacles };
+}
+
+/** Where a bridge has a firewall, all bridges of its namespace are listed. */
+function bridgesBeside({ resources }: Store, stored: Stored): Ref[] {
+  const bridge = bridgeIntent(stored);
+  if (bridge === null) return [];
+  const { namespace, firewall } = bridge;
+  if (firewall === null) return resources.needing({ namespace, what: BRIDGE_FIREWALL_TIE }).slice(0, 1);
+  return resources.referrers({ kind: 'namespace', name: namespace }).filter(({ kind }) => kind === 'bridge');
 }
 
 const FIREWALLS: ReadonlySet<string> = new Set([firewallTie(4), firewallTie(6)]);

@@ -15,6 +15,8 @@ import { deletingByNumber } from '../plan/undeletable.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
+import { portsIsolatedBy } from './bridge-firewall.ts';
+import { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
@@ -88,7 +90,8 @@ class Settlement {
     const others = unsettled.mayBe.flat();
     const besides = others.flatMap((other) => {
       const { references, needs } = tiesOf(other);
-      return [...references, ...needs.flatMap((need) => store.resources.needing(need))];
+      const sharers = needs.flatMap((need) => store.resources.needing(need));
+      return [...references, ...sharers, ...portsIsolatedBy(other, store.resources)];
     });
     this.#scope = scopeOf(store, [...unsettled.refs, ...besides], unsettled.attempts);
     const before = sysctlsBeforeOf(store, this.#scope);
@@ -183,12 +186,16 @@ class Settlement {
       },
     });
     learnIdentities(this.#identities, outcome.ran);
+    const draft = new Draft(this.#deps.store.resources, tiesOf);
     const answers = outcome.answers.values();
     const seen =
       outcome.failure === null
         ? reads.map((entry) => {
             const answered = entry.reads.map(() => answers.next().value ?? null);
-            return { stored: entry.stored, ...kindOf(entry.stored.kind).result(entry.stored, answered) };
+            return {
+              stored: entry.stored,
+              ...kindOf(entry.stored.kind).result(entry.stored, answered, draft),
+            };
           })
         : [];
     this.#write(seen);

@@ -8,11 +8,11 @@ import { endsOf } from '../schemas/link.ts';
 import {
   AUTO,
   isAutoSubnet,
-  isIpv6Subnet,
   leaseTie,
   occupied,
   type Occupied,
   type SubnetAssigned,
+  familyOfSubnet,
 } from '../schemas/ipam.ts';
 import { isWithin, overlap, parseReserved, rangeOfNetwork } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
@@ -32,7 +32,7 @@ export function checkSubnets({ subnets, reserved, mtu }: BridgeIntent): void {
     );
     if (other !== undefined) throw invalidField(`/subnets/${at}`, `${subnet} overlaps ${other}`);
   }
-  if (mtu < SMALLEST_IPV6_MTU && subnets.some(isIpv6Subnet))
+  if (mtu < SMALLEST_IPV6_MTU && subnets.some((subnet) => familyOfSubnet(subnet) === 6))
     throw new Problem(
       'unprocessable',
       `/mtu is ${mtu}, and an IPv6 subnet needs ${SMALLEST_IPV6_MTU} or more; raise it or leave the subnet out`,

@@ -4,16 +4,19 @@ import type { FirewallEvent, RuleEvent } from '../kernel/firewall-monitor-text.t
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
+import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
 import { CHAINS } from '../plan/firewall.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { routeKeyIn } from '../schemas/route.ts';
-import { chainMarksOf, rulesOfNat } from '../plan/nat.ts';
+import { rulesOfNat } from '../plan/nat.ts';
 import type { Family } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
 import { forwardingKey } from '../schemas/nat.ts';
+import { rulesIn } from './bridge-firewall.ts';
+import { chainMarksIn } from './chain-marks.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
-import { firewallTie } from './nat.ts';
+import { firewallTie } from './nat-names.ts';
 import type { SeenAddress, SeenLink, SeenSpace } from './watch-window.ts';
 
 /** An interface of a resource, as it is to be, and by which index it was last seen. */
@@ -190,18 +193,20 @@ export class Suspicion {
     }
   }
 
-  #rule(namespace: string, { owner, comment, deleted }: RuleEvent, rules: readonly Ref[]): void {
+  #rule(namespace: string, { owner, comment, deleted, family }: RuleEvent, rules: readonly Ref[]): void {
     if (owner === null) {
-      const [first] = rules;
-      const nat = first === undefined ? null : this.#resources.get('nat', first.name);
-      if (deleted && nat !== null && chainMarksOf(nat.intent).includes(comment))
+      if (deleted && chainMarksIn({ namespace, family }, rules, this.#resources).includes(comment))
         for (const ref of rules) this.#add(ref);
       return;
     }
-    const stored = owner.kind === 'nat' ? this.#resources.get('nat', owner.name) : null;
+    const stored =
+      owner.kind === 'nat' || owner.kind === 'bridge' ? this.#resources.get(owner.kind, owner.name) : null;
     if (stored === null || stored.intent.namespace !== namespace) return;
-    const isIntended = rulesOfNat(stored.intent).some((rule) => rule.comment === comment);
-    if (isIntended === deleted) this.#add(stored);
+    const intended =
+      'type' in stored.intent
+        ? rulesOfNat(stored.intent, this.#resources.get('nat', stored.name)?.assigned ?? {})
+        : rulesIn(stored.intent, this.#resources);
+    if (intended.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
   }
 
   #rulesOf(namespace: string, family: Family): Ref[] {
@@ -274,7 +279,7 @@ function isWhole(what: string): boolean {
 
 /** One of ours has gone. Or one of ours may bear another name: of that the kernel tells the new one alone. */
 function isOddChain({ chain, deleted }: { chain: string; deleted: boolean }): boolean {
-  const ours: readonly string[] = Object.values(CHAINS);
+  const ours: readonly string[] = [...Object.values(CHAINS), ...Object.values(BRIDGE_CHAINS)];
   return deleted ? chain.startsWith(CHAIN_PREFIX) && ours.includes(chain) : !ours.includes(chain);
 }
 

@@ -57,19 +57,23 @@ describe('the cost of a change, in processes', () => {
     expect(await processesOf(daemon, () => request.delete('/links/veth00'), 204)).toBe(1);
   });
 
-  it('is 1 more for a bridge with subnets, of which it looks whether they are free, and none for `auto`', async () => {
+  it('is 3 more for a bridge with subnets: a look at what is free, the rules of two families; none for `auto`', async () => {
     const daemon = await startDaemon();
     const { request } = daemon;
     await request.post('/namespaces').send({ name: 'blue' });
     const subnets = ['10.1.1.0/24', 'auto', 'auto-ipv6'];
     const routes = [{ to: 'default', via: 'auto' }];
     const choosing = { ...link, peer: { ...peer, addresses: ['auto'], routes } };
+    const bare = { name: 'br01', subnets: ['auto'], firewall: null };
+    expect(await processesOf(daemon, () => request.post('/bridges').send(bare), 201)).toBe(2);
+    expect(await processesOf(daemon, () => request.delete('/bridges/br01'), 204)).toBe(1);
     expect(
       await processesOf(daemon, () => request.post('/bridges').send({ name: 'br00', subnets }), 201),
-    ).toBe(2);
+    ).toBe(4);
     const { body } = await request.get('/operations');
-    expect(body.items[0]).toMatchObject({ kind: 'bridge', processes: 2 });
-    expect(await processesOf(daemon, () => request.put('/bridges/br00').send({ subnets }), 200)).toBe(1);
+    expect(body.items[0]).toMatchObject({ kind: 'bridge', processes: 4 });
+
+    expect(await processesOf(daemon, () => request.put('/bridges/br00').send({ subnets }), 200)).toBe(3);
     expect(await processesOf(daemon, () => request.patch('/bridges/br00').send({ stp: true }), 200)).toBe(1);
     expect(await processesOf(daemon, () => request.post('/links').send(choosing), 201)).toBe(2);
     expect(await processesOf(daemon, () => request.get('/bridges/br00/leases'), 200)).toBe(0);

@@ -61,6 +61,16 @@ async function repairs(): Promise<number> {
   return operations.filter(({ action, state }) => action === 'repair' && state === 'succeeded').length;
 }
 
+/** Waits for the first: it is over a little after all is ready again, when what it did is recorded. */
+async function firstRepair(): Promise<number> {
+  let found = await repairs();
+  for (let turn = 0; turn < 50 && found === 0; turn++) {
+    await sleep(100);
+    found = await repairs();
+  }
+  return found;
+}
+
 const READY = Object.fromEntries(ALL.map((path) => [path, 'ready']));
 
 /** What somebody does by hand, and which resources tell of it at once. */
@@ -226,7 +236,7 @@ describe('drift', () => {
     const wrong = Object.keys(told).filter((path) => told[path] !== 'ready' && !drifted.includes(path));
     expect(wrong).toEqual([]);
     expect(await untilReady()).toEqual(READY);
-    expect(await repairs()).toBeGreaterThan(0);
+    expect(await firstRepair()).toBeGreaterThan(0);
     const { body } = await daemon().request.get('/drift').expect(200);
     expect(body).toMatchObject({ items: [], unrecorded: [] });
   });

@@ -145,6 +145,9 @@ const inner: Request = [
   { name: 'inner', type: 'masquerade', namespace: 'red', source: '10.1.1.0/24', outInterface: 'x0' },
 ];
 
+const plain: Request = ['post', '/bridges', { name: 'br01', addresses: ['10.1.2.3/24'] }];
+const guarded: Request = ['post', '/bridges', { name: 'br00', addresses: ['10.1.1.3/24'], firewall: {} }];
+
 /** The same for rules. */
 export const ruleChanges: { of: string; before: Request[]; change: Request }[] = [
   { of: 'the first rule is made', before: [], change: out },
@@ -170,5 +173,15 @@ export const ruleChanges: { of: string; before: Request[]; change: Request }[] =
       '/namespaces/blue',
       { sysctls: { 'net.ipv4.ip_forward': null, 'net.ipv4.ip_default_ttl': '33' } },
     ],
+  },
+  {
+    of: 'the first bridge gets a firewall, and its port is isolated',
+    before: [blue, br00, veth, plain],
+    change: ['patch', '/bridges/br00', { firewall: { intercom: false, inbound: 'any' } }],
+  },
+  {
+    of: 'the firewall of a bridge is taken away, with the chains',
+    before: [guarded, plain, web],
+    change: ['patch', '/bridges/br00', { firewall: null }],
   },
 ];

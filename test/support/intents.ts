@@ -2,10 +2,12 @@ import fc from 'fast-check';
 import { ACCEPT_RA, refusesAdvertisements, refusingLink } from '../../src/plan/advertisement.ts';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
-import type { AnyPlaced } from '../../src/schemas/resource.ts';
+import type { BridgeFirewall } from '../../src/schemas/bridge-firewall.ts';
+import type { AnyPlaced, Placed } from '../../src/schemas/resource.ts';
 import { sysctlOfInterface } from '../../src/schemas/end.ts';
 import { endNames, type EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
+import { localnetKey } from '../../src/schemas/nat.ts';
 import { linkKind } from '../../src/services/link.ts';
 import { natKind } from '../../src/services/nat.ts';
 import { drawnOptions, offBridge, type DrawnOptions } from './drawn-options.ts';
@@ -14,6 +16,8 @@ import { singleDraws, singleOf, type SingleDraw } from './single-intents.ts';
 const NAMESPACES = ['host', 'n1', 'n2', 'n3'];
 
 /** What a random network is drawn from: few names, so that two networks have much in common and much not. */
+type DrawnFirewall = Omit<BridgeFirewall, 'reachableFrom'> & { isReachable: boolean };
+
 interface Draw {
   namespaces: { name: string; sysctl: boolean }[];
   bridges: {
@@ -25,6 +29,7 @@ interface Draw {
     stp: boolean;
     up: boolean;
     six: boolean;
+    firewall: DrawnFirewall | null;
   }[];
   links: {
     name: number;
@@ -48,6 +53,7 @@ interface Draw {
     forward: 'established' | 'any' | 'none';
     six: boolean;
     port: number;
+    more: { protocol: 'tcp' | 'udp'; isRange: boolean; address: number; at: 'bridge' | 'link' | 'nowhere' };
   }[];
 }
 
@@ -61,6 +67,15 @@ const end = fc.record({
   up: fc.boolean(),
   bridged: fc.boolean(),
   options: drawnOptions,
+});
+
+const firewall: fc.Arbitrary<DrawnFirewall> = fc.record({
+  isolated: fc.boolean(),
+  isReachable: fc.boolean(),
+  intercom: fc.boolean(),
+  internal: fc.boolean(),
+  inbound: fc.constantFrom('published', 'any'),
+  hostAccess: fc.boolean(),
 });
 
 const draws: fc.Arbitrary<Draw> = fc.record({
@@ -78,6 +93,7 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       stp: fc.boolean(),
       up: fc.boolean(),
       six: fc.boolean(),
+      firewall: fc.option(firewall),
     }),
     { selector: ({ name }) => name, maxLength: 3 },
   ),
@@ -97,10 +113,24 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       forward: fc.constantFrom('established', 'any', 'none'),
       six: fc.boolean(),
       port: fc.integer({ min: 8000, max: 8002 }),
+      more: fc.record({
+        protocol: fc.constantFrom('tcp', 'udp'),
+        isRange: fc.boolean(),
+        address: fc.integer({ min: 0, max: 2 }),
+        at: fc.constantFrom('bridge', 'link', 'nowhere'),
+      }),
     }),
     { selector: ({ name }) => name, maxLength: 3 },
   ),
 });
+
+/** Nothing is said that contradicts itself. */
+function firewallOf(
+  { isReachable: _isReachable, inbound, ...rest }: DrawnFirewall,
+  reachableFrom: string[],
+): BridgeFirewall {
+  return { ...rest, inbound: rest.internal ? 'published' : inbound, reachableFrom };
+}
 
 /** Random networks that a real machine could have: what refers to something that is not there is left out. */
 export const intents: fc.Arbitrary<Intent> = draws.map(build);
@@ -121,11 +151,14 @@ export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
 function ofInterfaces(namespace: string): [string, string][] {
   const kinds = ['o', 'p', 's', 'br'];
   const names = kinds.flatMap((kind) => [0, 1, 2, 3, 4].flatMap((n) => [`${kind}${n}`, `${kind}${n}x`]));
-  return names.flatMap((name) => [
+  const bridges = [0, 1, 2].flatMap((n) => [`br${n}`, `br${n}x`]);
+  const localnets = bridges.map((name): [string, string] => [`${namespace} ${localnetKey(name)}`, '0']);
+  const ofEnds = names.flatMap((name): [string, string][] => [
     [`${namespace} ${sysctlOfInterface(name, 'ipv4.conf.rp_filter')}`, '0'],
     [`${namespace} ${sysctlOfInterface(name, ACCEPT_RA)}`, '1'],
     [`${namespace} ${sysctlOfInterface(name, 'ipv6.neigh.gc_stale_time')}`, '60'],
   ]);
+  return [...localnets, ...ofEnds];
 }
 
 function build(draw: Draw): Intent {
@@ -135,8 +168,10 @@ function build(draw: Draw): Intent {
   for (const { name, sysctl } of draw.namespaces) add(namespaceOf(name, sysctl));
   const isThere = (namespace: string): boolean => resources.has(`namespace/${namespace}`);
 
-  for (const { name, namespace, suffix, addresses, mtu, stp, up, six } of draw.bridges) {
+  for (const { name, namespace, suffix, addresses, mtu, stp, up, six, firewall: drawn } of draw.bridges) {
     if (!isThere(namespace)) continue;
+    const others = draw.bridges.filter((other) => other.namespace === namespace && other.name !== name);
+    const isReachable = drawn?.internal === false && drawn.isReachable;
     const spec = {
       name: `br${name}`,
       interface: `br${name}${suffix}`,
@@ -145,6 +180,10 @@ function build(draw: Draw): Intent {
       mtu,
       stp,
       up,
+      firewall:
+        drawn === null
+          ? null
+          : firewallOf(drawn, isReachable ? others.map((other) => `br${other.name}`) : []),
     };
     add({
       kind: 'bridge',
@@ -172,28 +211,7 @@ function build(draw: Draw): Intent {
     const single = singleOf(drawn, resources);
     if (single !== null) add(single);
   }
-  for (const { name, namespace, type, forward, six, port } of draw.nats) {
-    if (!isThere(namespace)) continue;
-    const spec =
-      type === 'masquerade'
-        ? ({
-            name: `nat${name}`,
-            namespace,
-            type,
-            source: six ? 'fd00::/64' : `10.0.${name}.0/24`,
-            inInterface: 'br0',
-            forward,
-          } as const)
-        : ({
-            name: `nat${name}`,
-            namespace,
-            type,
-            protocol: 'tcp',
-            port: String(port),
-            to: { address: six ? 'fd00::1' : '10.0.0.1', port: '80' },
-          } as const);
-    add({ kind: 'nat', name: spec.name, intent: natKind.complete(spec), assigned: {} });
-  }
+  for (const drawn of draw.nats) if (isThere(drawn.namespace)) add(natOf(drawn, resources));
   return { resources, otherFirewalls: new Set(), sysctlsBefore: sysctlDefaults };
 }
 
@@ -215,6 +233,41 @@ function namespaceOf(name: string, sysctl: boolean): AnyPlaced {
     name,
     intent: { name, pid: null, sysctls, labels: {} },
     assigned: { bootId: 'b', inode: 1 },
+  };
+}
+
+function natOf(
+  { name, namespace, type, forward, six, port, more }: Draw['nats'][number],
+  resources: ReadonlyMap<string, AnyPlaced>,
+): Placed<'nat'> {
+  const common = { name: `nat${name}`, namespace };
+  const bridge = [...resources.values()].find(
+    (each): each is Placed<'bridge'> => each.kind === 'bridge' && each.intent.namespace === namespace,
+  );
+  if (type === 'masquerade') {
+    const source = six ? 'fd00::/64' : `10.0.${name}.0/24`;
+    const intent = natKind.complete({ ...common, type, source, inInterface: 'br0', forward });
+    return { kind: 'nat', name: common.name, intent, assigned: {} };
+  }
+  const { protocol, isRange, address, at } = more;
+  const [first, ...others] = six ? ['2001:db8::1', '::1'] : ['198.51.100.2', '127.0.0.1'];
+  const ports = (from: number): string => (isRange ? `${from}-${from + 20}` : String(from));
+  const [target, network] = six ? ['fd00::1', 'fd00::/64'] : ['10.0.0.1', '10.0.0.0/24'];
+  const intent = natKind.complete({
+    ...common,
+    type,
+    protocol,
+    port: ports(port),
+    ...(address === 0 ? {} : { address: (address === 1 ? first : others[0]) ?? '' }),
+    to: { ...(at === 'link' ? { link: 'l0', family: six ? 6 : 4 } : { address: target }), port: ports(80) },
+  });
+  const via =
+    at === 'bridge' && bridge !== undefined ? { via: { interface: bridge.intent.interface, network } } : {};
+  return {
+    kind: 'nat',
+    name: common.name,
+    intent,
+    assigned: { ...(at === 'link' ? { address: target } : {}), ...via },
   };
 }
 

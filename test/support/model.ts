@@ -9,13 +9,14 @@ import {
   type Sysctl,
 } from '../../src/kernel/state.ts';
 import { baseOf } from '../../src/plan/link-types.ts';
-import type { Step } from '../../src/kernel/step.ts';
+import type { Step, StepOf } from '../../src/kernel/step.ts';
 import type { ForeignMarks } from '../../src/schemas/adoption.ts';
 import { familyOf, networkOf } from '../../src/schemas/address.ts';
 import type { Route } from '../../src/schemas/interface.ts';
 import { refText } from '../../src/schemas/common.ts';
 import { optionsAfterMove } from '../../src/plan/end.ts';
 import { DEFAULT_TX_QUEUE_LENGTH, shownOptions, type DeviceOptions } from '../../src/schemas/end.ts';
+import { interfaceOfSysctl } from '../../src/schemas/nat.ts';
 import { familyOfRoute, routeKey } from '../../src/schemas/route.ts';
 
 /**
@@ -138,15 +139,11 @@ export class KernelModel {
       case 'chain.delete':
         this.#changeFirewall(step);
         return;
+      case 'flows.delete':
+        this.#needNamespace(step.namespace);
+        return;
       case 'sysctl.set':
-        this.#setSysctl(
-          step.namespace,
-          step.key,
-          step.value,
-          step.device === undefined
-            ? undefined
-            : { device: this.#find(step.device).key, name: step.device.name },
-        );
+        this.#setSysctl(step.namespace, step.key, step.value, this.#ownerOf(step));
         return;
       default:
         this.#changeDevice(this.#find(step.device), step);
@@ -258,7 +255,7 @@ export class KernelModel {
       device.routes = device.routes.filter((route) => familyOfRoute(route) !== 4);
   }
 
-  #changeFirewall(step: Extract<Step, { family: 4 | 6 }>): void {
+  #changeFirewall(step: Extract<Step, { family: 4 | 6; step: `${'chain' | 'rule'}.${string}` }>): void {
     const { namespace, family } = step;
     this.#needNamespace(namespace);
     const key = firewallKey(namespace, family);
@@ -306,6 +303,12 @@ export class KernelModel {
   }
 
   /** The values of its sysctls go with a device, or come back by another name. */
+  /** Like the kernel, it has none where there is no such interface. */
+  #ownerOf({ namespace, key, device }: StepOf<'sysctl.set'>): Sysctl['owner'] {
+    const name = device?.name ?? interfaceOfSysctl(key);
+    return name === null ? undefined : { device: this.#find({ namespace, name }).key, name };
+  }
+
   #forgetSysctls(device: string): Sysctl[] {
     const own = [...this.state.sysctls].filter(([, { owner }]) => owner?.device === device);
     for (const [id] of own) this.state.sysctls.delete(id);

@@ -34,6 +34,7 @@ test('bridges of before there were subnets have none, and the fixed addresses on
   expect(resources.get('bridge', 'br00')?.intent).toEqual({
     name: 'br00',
     addresses: ['10.1.1.3/24'],
+    firewall: null,
     subnets: [],
     reserved: [],
   });

@@ -44,6 +44,7 @@ function bridge(name: string): Stored<'bridge'> {
     mtu: 1500,
     mac: null,
     up: true,
+    firewall: null,
     labels: {},
   };
   const times = { createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z' };

@@ -1,0 +1,62 @@
+import type { Family } from '../schemas/address.ts';
+import type { Frame } from './firewall.ts';
+import { makeChainRule } from './rule.ts';
+
+/**
+ * The chains of the firewalls of bridges. What forbids stands in the table `mangle`, which a packet passes before
+ * `filter`: an ACCEPT there, which Docker, ufw or an administrator puts before ours, does not overrule it.
+ *
+ *     mangle FORWARD … -> NETNSD-BRIDGE -> NETNSD-INTERNAL  drops what goes out of an internal bridge, or into it
+ *                                       -> NETNSD-REACH     accepts between a bridge and those in its `reachableFrom`
+ *                                       -> NETNSD-ISOLATE   sends what comes from an isolated bridge, or goes to it,
+ *                                                           to NETNSD-TO and NETNSD-FROM, which drop it if it goes to
+ *                                                           another bridge of ours, or comes from one
+ *                                       -> NETNSD-OPEN      sends what goes to one that is not isolated to NETNSD-PEERS,
+ *                                                           which accepts it if it comes from another bridge of ours
+ *                                       -> NETNSD-INBOUND   drops what else comes in from outside, and between ports
+ *     mangle INPUT …   -> NETNSD-INPUT    returns what every bridge may; drops the rest from those without `hostAccess`
+ *
+ * Accepts that FORWARD's own policy may make necessary stand in `filter`, in NETNSD-IN and NETNSD-OUT.
+ */
+export const BRIDGE_CHAINS = {
+  bridge: 'NETNSD-BRIDGE',
+  internal: 'NETNSD-INTERNAL',
+  reach: 'NETNSD-REACH',
+  isolate: 'NETNSD-ISOLATE',
+  to: 'NETNSD-TO',
+  from: 'NETNSD-FROM',
+  open: 'NETNSD-OPEN',
+  peers: 'NETNSD-PEERS',
+  inbound: 'NETNSD-INBOUND',
+  input: 'NETNSD-INPUT',
+} as const;
+
+/** What bridges without access to the host may send it all the same: answers, ICMP, DHCP and DNS. */
+const TO_HOST = {
+  4: ['-p icmp', '-p udp -m udp --dport 67'],
+  6: ['-p ipv6-icmp', '-p udp -m udp --dport 547'],
+} as const;
+const TO_HOST_OF_BOTH = [
+  '-m conntrack --ctstate RELATED,ESTABLISHED',
+  '-p udp -m udp --dport 53',
+  '-p tcp -m tcp --dport 53',
+];
+
+/** RFC 4861: with br_netfilter on, neighbor solicitations and advertisements between ports pass FORWARD as well. */
+const NEIGHBOR_DISCOVERY = ['135', '136'].map((type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`);
+
+/** Adds them with the jumps to them; chains stand before those that jump to them. */
+export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
+  const { bridge, internal, reach, isolate, to, from, open, peers, inbound, input } = BRIDGE_CHAINS;
+  const fixed = (name: string, matches: readonly string[], target: string): string[] =>
+    matches.map((match) => makeChainRule('mangle', name, match, target).spec);
+  for (const name of [internal, reach, to, from, peers, isolate, open, inbound]) chain('mangle', name);
+  chain('mangle', bridge, [
+    ...(family === 6 ? fixed(bridge, NEIGHBOR_DISCOVERY, 'RETURN') : []),
+    ...[internal, reach, isolate, open, inbound].flatMap((name) => fixed(bridge, [''], name)),
+  ]);
+  chain('mangle', input, fixed(input, [...TO_HOST[family], ...TO_HOST_OF_BOTH], 'RETURN'));
+  chain('filter', peers);
+  jump('mangle', 'FORWARD', '', bridge);
+  jump('mangle', 'INPUT', '', input);
+}

@@ -1,0 +1,112 @@
+import type { Rule } from '../kernel/state.ts';
+import { familyOf } from '../schemas/address.ts';
+import type { Ref } from '../schemas/common.ts';
+import { parsePorts } from '../schemas/format.ts';
+import { natFamily, type DnatIntent, type NatAssigned, type NatIntent, type Via } from '../schemas/nat.ts';
+import { CHAINS } from './firewall.ts';
+import { makeRule } from './rule.ts';
+
+/** A published port with what is behind its names. */
+export interface Published extends Omit<DnatIntent, 'to'> {
+  to: { address: string; port: string };
+  via: Via | null;
+}
+
+/** Fills in what netnsd has chosen or found. */
+export function resolvedDnat(intent: DnatIntent, assigned: NatAssigned): Published {
+  const { to, port } = intent;
+  return {
+    ...intent,
+    port: assigned.port ?? port,
+    to: { address: to.address ?? assigned.address ?? '', port: to.port },
+    via: assigned.via ?? null,
+  };
+}
+
+/**
+ * The interface for which a rule needs `route_localnet`, because the port is published at 127.0.0.1 too; null if it is
+ * not. There is no such thing for ::1: the kernel drops packets from and to it that are not on lo.
+ */
+export function localnetOf(intent: NatIntent, assigned: NatAssigned): string | null {
+  if (intent.type !== 'dnat' || natFamily(intent) !== 4 || intent.inInterface !== null) return null;
+  if (intent.address !== null && !isLoopback(intent.address)) return null;
+  const device = assigned.via?.interface ?? null;
+  // A point in a name can't be told from those between the parts of a sysctl.
+  return device?.includes('.') === true ? null : device;
+}
+
+export function isLoopback(address: string): boolean {
+  return address.startsWith('127.');
+}
+
+/**
+ * Docker's published-port semantics: only flows that were translated may pass to the target. Where the target would
+ * answer its client past this machine, or can't answer at all, the client's address is hidden behind the machine's:
+ * on the way from the target itself, from its own network, and from this machine.
+ */
+export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
+  const { protocol } = nat;
+  const host = alone(nat.to.address);
+  const target = parsePorts(nat.to.port);
+  const behind = `-p ${protocol} -m ${protocol}`;
+  const inside = `-d ${host} ${behind} --dport ${portMatch(target)}`;
+  const masquerade = (match: string): Rule =>
+    makeRule(serves, 'nat', CHAINS.snat, `${match} -m conntrack --ctstate DNAT`, 'MASQUERADE');
+  return [
+    ...translations(serves, nat),
+    masquerade(`-s ${nat.via?.network ?? host} ${inside}`),
+    masquerade(`${inside} -m addrtype --src-type LOCAL`),
+    makeRule(serves, 'filter', CHAINS.in, `${inside} -m conntrack --ctstate DNAT`, 'ACCEPT'),
+    makeRule(
+      serves,
+      'filter',
+      CHAINS.in,
+      `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate RELATED,ESTABLISHED`,
+      'ACCEPT',
+    ),
+  ];
+}
+
+function translations(serves: Ref, nat: Published): Rule[] {
+  const { protocol, address, inInterface } = nat;
+  const published = parsePorts(nat.port);
+  const target = `DNAT --to-destination ${destination(nat.to.address, published, parsePorts(nat.to.port))}`;
+  const match = `-p ${protocol} -m ${protocol} --dport ${portMatch(published)}`;
+  const by = inInterface === null ? '' : `-i ${inInterface} `;
+  const at = address === null ? '' : `-d ${alone(address)} `;
+  const isLocalOnly = address !== null && isLoopback(address);
+  const rules: Rule[] = [];
+  // From outside nothing is to be led to where only 127.0.0.1 leads.
+  if (!isLocalOnly) rules.push(makeRule(serves, 'nat', CHAINS.dnat, `${at}${by}${match}`, target));
+  if (localnetOf(nat, nat.via === null ? {} : { via: nat.via }) !== null)
+    rules.push(
+      makeRule(
+        serves,
+        'nat',
+        CHAINS.local,
+        `-d ${alone(isLocalOnly ? address : '127.0.0.1')} ${match}`,
+        target,
+      ),
+    );
+  return rules;
+}
+
+function alone(address: string): string {
+  return `${address}/${familyOf(address) === 4 ? 32 : 128}`;
+}
+
+interface Ports {
+  first: number;
+  last: number;
+}
+
+function portMatch({ first, last }: Ports): string {
+  return first === last ? `${first}` : `${first}:${last}`;
+}
+
+/** iptables-extensions(8), DNAT: `A:80-90/8000` sends 8000 to 80, 8001 to 81 and so on. */
+function destination(address: string, published: Ports, target: Ports): string {
+  const host = familyOf(address) === 6 ? `[${address}]` : address;
+  if (target.first === target.last) return `${host}:${target.first}`;
+  return `${host}:${target.first}-${target.last}/${published.first}`;
+}

@@ -1,0 +1,383 @@
+import { once } from 'node:events';
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:net';
+import { execa } from 'execa';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { rulesOf, run } from '../support/shell.ts';
+
+const HOST_ADDRESS = '198.51.100.2';
+const HOST_ADDRESS6 = '2001:db8:51::2';
+
+/** `blue` (.1) and `red` (.2) behind br00, with both families and default routes. */
+async function makeNetwork({ request }: Daemon): Promise<void> {
+  await request.post('/bridges').send({ name: 'br00', addresses: ['10.1.1.3/24', 'fd00:1::3/64'] });
+  for (const [at, name] of ['blue', 'red'].entries()) {
+    await request.post('/namespaces').send({ name });
+    const routes = [
+      { to: 'default', via: '10.1.1.3' },
+      { to: 'default', via: 'fd00:1::3' },
+    ];
+    const addresses = [`10.1.1.${at + 1}/24`, `fd00:1::${at + 1}/64`];
+    const peer = { interface: 'eth0', namespace: name, addresses, routes };
+    const link = { name: `to-${name}`, type: 'veth', bridge: 'br00', peer };
+    expect((await request.post('/links').send(link)).status).toBe(201);
+  }
+}
+
+function inside(namespace: string | null, ...args: string[]): [string, string[]] {
+  const [file = '', ...rest] = args;
+  return namespace === null ? [file, rest] : ['ip', ['netns', 'exec', namespace, ...args]];
+}
+
+/** Gives the id of the process, not the process, which is a promise of its end. */
+async function background(namespace: string | null, script: string): Promise<number | undefined> {
+  const child = execa(...inside(namespace, process.execPath, '-e', script), { reject: false });
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await child;
+  });
+  await once(child.stdout, 'data');
+  return child.pid;
+}
+
+/** Listens on a port, and answers with its own name and the client's address. */
+async function listen(namespace: string | null, protocol: 'tcp' | 'udp', port: number, at = '::') {
+  const name = namespace ?? 'host';
+  const tcp = `require('node:net').createServer((s) => s.end('${name} to ' + s.remoteAddress.replace('::ffff:', ''))).listen(${port}, '${at}', () => console.log('ready'))`;
+  const udp = `const s = require('node:dgram').createSocket('udp6'); s.on('message', (_, r) => s.send('${name}', r.port, r.address)); s.bind(${port}, () => console.log('ready'))`;
+  return background(namespace, protocol === 'tcp' ? tcp : udp);
+}
+
+/** What an address and port answer within a second, or nothing. */
+async function ask(
+  from: string | null,
+  host: string,
+  port: number,
+  protocol: 'tcp' | 'udp' = 'tcp',
+): Promise<string> {
+  const tcp = `const s = require('node:net').connect(${port}, '${host}'); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
+  const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); s.close() }); s.send('?', ${port}, '${host}'); setTimeout(() => process.exit(1), 1000).unref()`;
+  const { stdout } = await execa(...inside(from, process.execPath, '-e', protocol === 'tcp' ? tcp : udp), {
+    reject: false,
+    timeout: 3000,
+  });
+  return stdout;
+}
+
+const web = {
+  name: 'web',
+  type: 'dnat',
+  protocol: 'tcp',
+  port: '8080',
+  to: { address: '10.1.1.1', port: '80' },
+};
+
+/**
+ * With bridge-nf-call-iptables the kernel translates while a packet is still within the bridge, and sends none back to
+ * the port that it came from, unless that has hairpin mode.
+ */
+async function withoutBridgeFilter(): Promise<void> {
+  for (const key of ['iptables', 'ip6tables']) {
+    const name = `net.bridge.bridge-nf-call-${key}`;
+    const { stdout: before, exitCode } = await execa('sysctl', ['-n', name], { reject: false });
+    if (exitCode !== 0) continue;
+    await run('sysctl', '-qw', `${name}=0`);
+    onTestFinished(async () => void (await run('sysctl', '-qw', `${name}=${before}`)));
+  }
+}
+
+async function localnet(device = 'br00'): Promise<string> {
+  return (await run('cat', `/proc/sys/net/ipv4/conf/${device}/route_localnet`)).trim();
+}
+
+async function processesOf({ request }: Daemon): Promise<number> {
+  const { body } = await request.get('/operations?limit=1');
+  return body.items[0].processes;
+}
+
+describe('a published port', () => {
+  it('is reached from outside, the host, its 127.0.0.1, the same bridge and itself', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    await listen('blue', 'udp', 53);
+    const { request } = daemon;
+    expect((await request.post('/nat').send(web)).status).toBe(201);
+    expect(await processesOf(daemon)).toBe(1);
+    const dns = {
+      ...web,
+      name: 'dns',
+      protocol: 'udp',
+      port: '5353',
+      to: { address: '10.1.1.1', port: '53' },
+    };
+    expect((await request.post('/nat').send(dns)).status).toBe(201);
+    expect(await processesOf(daemon)).toBe(2);
+    expect(await ask('internet', HOST_ADDRESS, 8080)).toMatch(/^blue to 198\.51\.100\.1$|^blue to 203\./);
+    expect(await ask(null, HOST_ADDRESS, 8080)).toBe('blue to 10.1.1.3');
+    expect(await ask(null, '127.0.0.1', 8080)).toBe('blue to 10.1.1.3');
+    expect(await ask('red', HOST_ADDRESS, 8080)).toBe('blue to 10.1.1.3');
+    expect(await ask('red', '10.1.1.3', 8080)).toBe('blue to 10.1.1.3');
+    await withoutBridgeFilter();
+    expect(await ask('blue', HOST_ADDRESS, 8080)).toBe('blue to 10.1.1.3');
+    for (const [from, host] of [
+      ['internet', HOST_ADDRESS],
+      [null, HOST_ADDRESS],
+      [null, '127.0.0.1'],
+      ['red', HOST_ADDRESS],
+      ['blue', '10.1.1.3'],
+    ] as const)
+      expect(await ask(from, host, 5353, 'udp')).toBe('blue');
+    expect((await request.get('/nat/web')).body.status).toMatchObject({
+      state: 'ready',
+      port: '8080',
+      address: '10.1.1.1',
+      packets: 6,
+    });
+  });
+
+  it('is so in IPv6, where there is no ::1', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    const web6 = { ...web, to: { address: 'fd00:1::1', port: '80' } };
+    expect((await daemon.request.post('/nat').send(web6)).status).toBe(201);
+    await expect
+      .poll(async () => ask('internet', HOST_ADDRESS6, 8080), { timeout: 20_000 })
+      .toMatch(/^blue to 2001:/);
+    expect(await ask(null, HOST_ADDRESS6, 8080)).toBe('blue to fd00:1::3');
+    expect(await ask('red', HOST_ADDRESS6, 8080)).toBe('blue to fd00:1::3');
+    await withoutBridgeFilter();
+    expect(await ask('blue', HOST_ADDRESS6, 8080)).toBe('blue to fd00:1::3');
+    expect(await ask(null, '::1', 8080)).toBe('');
+    expect(await localnet()).toBe('0');
+  });
+
+  it('makes rules for sctp, and for ranges as one', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    const range = { ...web, protocol: 'sctp', port: '9000-9002', to: { address: '10.1.1.1', port: '90-92' } };
+    expect((await daemon.request.post('/nat').send(range)).status).toBe(201);
+    const rules = (await rulesOf(null)).filter((rule) => rule.includes('-j DNAT'));
+    expect(rules).toHaveLength(2);
+    for (const rule of rules) expect(rule).toMatch(/sctp --dport 9000:9002 .*10\.1\.1\.1:90-92\/9000$/);
+  });
+});
+
+describe('127.0.0.1', () => {
+  it('is guarded before the kernel lets it through, and only where it is needed', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    const { request } = daemon;
+    await listen(null, 'tcp', 6000, '127.0.0.1');
+    await listen('blue', 'tcp', 80);
+    expect(await localnet()).toBe('0');
+    await request.post('/nat').send(web);
+    await request.post('/nat').send({ ...web, name: 'other', port: '8081' });
+    expect(await localnet()).toBe('1');
+    expect(await localnet('all')).toBe('0');
+    expect((await rulesOf(null)).filter((rule) => rule.includes('NETNSD-RAW'))).toHaveLength(3);
+    // A neighbour, in the namespace behind the bridge, sends to 127.0.0.1 of this machine (CVE-2020-8558).
+    await run('ip', 'netns', 'exec', 'red', 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1');
+
+    await run('ip', '-n', 'red', 'address', 'flush', 'dev', 'lo');
+    await run('ip', '-n', 'red', 'route', 'add', '127.0.0.1', 'via', '10.1.1.3', 'src', '10.1.1.2');
+    expect(await ask(null, '127.0.0.1', 6000)).toBe('host to 127.0.0.1');
+    expect(await ask('red', '127.0.0.1', 6000)).toBe('');
+    expect(await ask('red', '127.0.0.1', 8080)).toBe('');
+    await run('iptables', '-t', 'raw', '-I', 'PREROUTING', '-i', 'br00', '-j', 'ACCEPT');
+    onTestFinished(
+      async () =>
+        void (await execa('iptables', '-t raw -D PREROUTING -i br00 -j ACCEPT'.split(' '), {
+          reject: false,
+        })),
+    );
+    expect(await ask('red', '127.0.0.1', 6000)).toBe('host to 10.1.1.2');
+    await run('iptables', '-t', 'raw', '-D', 'PREROUTING', '-i', 'br00', '-j', 'ACCEPT');
+    await request.delete('/nat/other');
+    expect([await localnet(), await ask(null, '127.0.0.1', 8080)]).toEqual(['1', 'blue to 10.1.1.3']);
+    await request.delete('/nat/web');
+    expect([await localnet(), await rulesOf(null)]).toEqual(['0', []]);
+  });
+
+  it('alone publishes a port to this machine only', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    const { request } = daemon;
+    expect((await request.post('/nat').send({ ...web, address: '127.0.0.1' })).status).toBe(201);
+    expect(await ask(null, '127.0.0.1', 8080)).toBe('blue to 10.1.1.3');
+    expect(await ask('internet', HOST_ADDRESS, 8080)).toBe('');
+    expect(await ask('red', HOST_ADDRESS, 8080)).toBe('');
+    const far = { ...web, name: 'far', port: '8081', address: '127.0.0.1', to: { address: '10.9.9.9' } };
+    expect((await request.post('/nat').send(far)).status).toBe(422);
+  });
+
+  it('goes and comes with the bridge', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    const { request } = daemon;
+    await request.post('/nat').send(web);
+    expect((await request.patch('/bridges/br00').send({ interface: 'br01' })).status).toBe(200);
+    expect([await localnet('br01'), await ask(null, '127.0.0.1', 8080)]).toEqual(['1', 'blue to 10.1.1.3']);
+    expect((await request.patch('/bridges/br00').send({ addresses: [] })).status).toBe(200);
+    expect([await localnet('br01'), (await rulesOf(null)).join().includes('NETNSD-RAW')]).toEqual([
+      '0',
+      false,
+    ]);
+    expect((await request.get('/nat/web')).body.status.state).toBe('ready');
+  });
+});
+
+describe('a port that something else has', () => {
+  it('is refused, naming the process that listens there, or netnsd’s own API', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    const { request } = daemon;
+    const pid = await listen(null, 'tcp', 8080);
+    const refused = await request.post('/nat').send(web);
+    expect([refused.status, refused.body.detail]).toEqual([
+      409,
+      expect.stringContaining(`(process ${String(pid)})`),
+    ]);
+    expect((await request.post('/nat').send({ ...web, port: '8000-8100' })).status).toBe(409);
+    expect((await request.post('/nat').send({ ...web, protocol: 'udp' })).status).toBe(201);
+    const own = createServer().listen(8099, '127.0.0.1');
+    await once(own, 'listening');
+    onTestFinished(() => void own.close());
+    const api = await request.post('/nat').send({ ...web, name: 'api', port: '8099' });
+    expect([api.status, api.body.detail]).toEqual([422, expect.stringContaining("netnsd's own API")]);
+    const socket = createSocket('udp4').bind(5353, HOST_ADDRESS);
+    await once(socket, 'listening');
+    onTestFinished(() => void socket.close());
+    const dns = { ...web, name: 'dns', protocol: 'udp', port: '5353' };
+    expect((await request.post('/nat').send(dns)).status).toBe(422);
+  });
+
+  it('is taken from a range, told, and kept', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    const { request } = daemon;
+    await listen(null, 'tcp', 30_000);
+    await request.post('/nat').send({ ...web, port: '30001-30002', to: { address: '10.1.1.1', port: '80' } });
+    const first = await request.post('/nat').send({ ...web, name: 'first', port: 'auto' });
+    expect([first.status, first.body.port, first.body.status.port]).toEqual([201, 'auto', '30003']);
+    const second = await request.post('/nat').send({ ...web, name: 'second', port: 'auto' });
+    expect(second.body.status.port).toBe('30004');
+    await request.delete('/nat/web');
+    const changed = await request.patch('/nat/first').send({ to: { port: '81' } });
+    expect([changed.status, changed.body.status.port]).toEqual([200, '30003']);
+    expect((await request.post('/nat').send({ ...web, port: '30003' })).status).toBe(422);
+    expect(await ask('internet', HOST_ADDRESS, 30_004)).toMatch(/^blue/);
+    expect(
+      (await request.post('/nat').send({ ...web, port: 'auto', to: { address: '10.1.1.1' } })).status,
+    ).toBe(400);
+  });
+});
+
+describe('a rule by name', () => {
+  it('follows the address of its link, and keeps it from going unnoticed', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    const { request } = daemon;
+    const byLink = { ...web, to: { link: 'to-blue', port: '80' } };
+    const made = await request.post('/nat').send(byLink);
+    expect([made.status, made.body.to, made.body.status.address]).toEqual([
+      201,
+      { link: 'to-blue', family: 4, port: '80' },
+      '10.1.1.1',
+    ]);
+    expect(await ask('internet', HOST_ADDRESS, 8080)).toMatch(/^blue/);
+    const peer = { addresses: ['10.1.1.7/24'], routes: [{ to: 'default', via: '10.1.1.3' }] };
+    expect((await request.patch('/links/to-blue').send({ peer })).status).toBe(200);
+    expect((await request.get('/nat/web')).body.status).toMatchObject({
+      state: 'ready',
+      address: '10.1.1.7',
+    });
+    for (const from of ['internet', 'red', null])
+      expect(await ask(from, HOST_ADDRESS, 8080)).toMatch(/^blue/);
+    expect(await ask(null, '127.0.0.1', 8080)).toMatch(/^blue/);
+    const none = await request.patch('/links/to-blue').send({ peer: { addresses: [], routes: [] } });
+    expect([none.status, none.body.references[0].name]).toEqual([422, 'web']);
+    expect((await request.delete('/links/to-blue')).status).toBe(409);
+    expect((await request.delete('/links/to-blue?cascade=true')).status).toBe(204);
+    expect((await request.get('/nat')).body.items).toEqual([]);
+    expect((await request.post('/nat').send(byLink)).status).toBe(422);
+  });
+
+  it('masquerades what leaves a bridge by any uplink, whatever it is called', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    const { request } = daemon;
+    await listen('internet', 'tcp', 8080);
+    const out = { name: 'out', type: 'masquerade', bridge: 'br00' };
+    const made = await request.post('/nat').send(out);
+    expect([made.status, made.body]).toMatchObject([201, { bridge: 'br00', source: null, family: 4 }]);
+    const reaches = async (): Promise<string> => ask('blue', '203.0.113.10', 8080);
+    expect(await reaches()).toBe('internet to 198.51.100.2');
+    await run('ip', 'link', 'set', 'uplink0', 'name', 'uplink9');
+    onTestFinished(async () => void (await run('ip', 'link', 'set', 'uplink9', 'name', 'uplink0')));
+    expect(await reaches()).toBe('internet to 198.51.100.2');
+    await request.patch('/bridges/br00').send({ addresses: ['10.1.1.3/16'] });
+    expect((await rulesOf(null)).join('\n')).toMatch(
+      /-A NETNSD-SNAT -s 10\.1\.0\.0\/16 ! -o br00 .*MASQUERADE/,
+    );
+    expect((await request.delete('/bridges/br00')).status).toBe(409);
+    for (const wrong of [{ source: '10.1.1.0/24' }, { inInterface: 'br00' }])
+      expect((await request.post('/nat').send({ ...out, ...wrong, name: 'wrong' })).status).toBe(400);
+    expect((await request.post('/nat').send({ name: 'wrong', type: 'masquerade' })).status).toBe(400);
+    const six = { ...out, name: 'six', family: 6 };
+    expect((await request.post('/nat').send(six)).status).toBe(422);
+  });
+});
+
+describe('a change in place', () => {
+  it('moves a UDP flow that never pauses, and ends it with the rule', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    const { request } = daemon;
+    await listen('blue', 'udp', 53);
+    await listen('red', 'udp', 53);
+    const sender = execa(
+      ...inside(
+        'internet',
+        process.execPath,
+        '-e',
+        `const s = require('node:dgram').createSocket('udp4'); s.on('message', (d) => console.log(String(d))); setInterval(() => s.send('?', 5353, '${HOST_ADDRESS}'), 50); s.on('error', () => {})`,
+      ),
+      { reject: false, buffer: false },
+    );
+    let last = '';
+    sender.stdout.on('data', (said) => (last = String(said).trim().split('\n').at(-1) ?? ''));
+    onTestFinished(async () => {
+      sender.kill('SIGKILL');
+      await sender;
+    });
+    const dns = {
+      ...web,
+      name: 'dns',
+      protocol: 'udp',
+      port: '5353',
+      to: { address: '10.1.1.1', port: '53' },
+    };
+    expect((await request.post('/nat').send(dns)).status).toBe(201);
+    await expect.poll(() => last, { timeout: 5000 }).toBe('blue');
+    const dry = await request.patch('/nat/dns?dryRun=true').send({ to: { address: '10.1.1.2' } });
+    expect(dry.body.commands).toContain('conntrack -D -f ipv4 -p udp --orig-port-dst 5353');
+    expect((await request.patch('/nat/dns').send({ to: { address: '10.1.1.2' } })).status).toBe(200);
+    expect(await processesOf(daemon)).toBe(2);
+    await expect.poll(() => last, { timeout: 5000 }).toBe('red');
+    expect((await request.patch('/nat/dns').send({ labels: { a: 'b' } })).status).toBe(200);
+    expect(await processesOf(daemon)).toBe(0);
+    expect((await request.delete('/nat/dns')).status).toBe(204);
+    last = '';
+    await new Promise((resolve) => {
+      setTimeout(resolve, 300);
+    });
+    expect(last).toBe('');
+  });
+});

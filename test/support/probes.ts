@@ -1,0 +1,54 @@
+import { once } from 'node:events';
+import { execa } from 'execa';
+import { onTestFinished } from 'vitest';
+
+/** How to run a command in a namespace; null is the sandbox itself. */
+function within(namespace: string | null, command: readonly string[]): [string, string[]] {
+  const [file = '', ...args] = command;
+  return namespace === null ? [file, args] : ['ip', ['netns', 'exec', namespace, ...command]];
+}
+
+/** Answers on TCP and UDP, both families, until the test is over. */
+export async function serve(namespace: string | null, ports: readonly number[]): Promise<void> {
+  const script = `for (const p of ${JSON.stringify(ports)}) {
+    require('node:net').createServer((s) => { s.on('error', () => {}); s.end('tcp'); }).listen(p, '::');
+    const u = require('node:dgram').createSocket('udp6');
+    u.on('message', (_, r) => u.send('udp', r.port, r.address));
+    u.bind(p);
+  }
+  setTimeout(() => console.log('ready'), 100)`;
+  const [file, args] = within(namespace, [process.execPath, '-e', script]);
+  const child = execa(file, args, { reject: false });
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await child;
+  });
+  await once(child.stdout, 'data');
+}
+
+const PATIENCE_MS = 600;
+
+/** By which protocols a port of a host is reached: `tcp`, `udp` and, of the host itself, `icmp`. */
+export async function reached(from: string | null, host: string, port: number): Promise<string[]> {
+  const family = host.includes(':') ? 6 : 4;
+  const script = `
+    const say = (d) => process.stdout.write(d + ' ');
+    const t = require('node:net').connect(${port}, '${host}'); t.on('data', say); t.on('error', () => {});
+    const u = require('node:dgram').createSocket('udp${family}'); u.on('message', say); u.on('error', () => {});
+    u.send('?', ${port}, '${host}');
+    setTimeout(() => process.exit(0), ${PATIENCE_MS});`;
+  const run = async (command: readonly string[]) => execa(...within(from, command), { reject: false });
+  const [{ stdout }, ping] = await Promise.all([
+    run([process.execPath, '-e', script]),
+    run(['ping', '-n', '-c', '1', '-W', '0.6', host]),
+  ]);
+  return [...(ping.exitCode === 0 ? ['icmp'] : []), ...stdout.split(' ').filter(Boolean)].toSorted();
+}
+
+/** Runs a command in the sandbox that changes it, and the one that takes that back when the test is over. */
+export async function meanwhile(command: string, back: string): Promise<void> {
+  await execa('sh', ['-c', command]);
+  onTestFinished(async () => {
+    await execa('sh', ['-c', back]);
+  });
+}
