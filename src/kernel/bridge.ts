@@ -1,4 +1,6 @@
 import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
+import { sysctlOfInterface } from '../schemas/end.ts';
+import { familyOfSubnet } from '../schemas/ipam.ts';
 import {
   ownInterface,
   observedInterface,
@@ -9,12 +11,12 @@ import {
 import type { Answer, Read } from './sessions.ts';
 
 /** What is read of a bridge: itself, its ports, the routes of ours that leave by it. */
-export function readsOfBridge({ namespace, interface: name }: BridgeIntent): Read[] {
+export function readsOfBridge({ namespace, interface: name, subnets }: BridgeIntent): Read[] {
   return [
     {
       namespace,
       lines: [`address show dev ${name}`, `address show master ${name}`, showOwnRoutes(name)],
-      sysctls: [],
+      sysctls: subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? [acceptRaOf(name)] : [],
     },
   ];
 }
@@ -35,5 +37,16 @@ export function parseBridge(
       .map((port) => port.name)
       .toSorted(),
     routes: parseOwnRoutes(routes),
+    ...seenOf(name, answer),
   };
+}
+
+/** What is not among the answers was not asked about. */
+function seenOf(name: string, answer: Answer | null | undefined): Pick<ObservedBridge, 'acceptRa'> {
+  const acceptRa = answer?.sysctls[acceptRaOf(name)];
+  return acceptRa === undefined ? {} : { acceptRa };
+}
+
+function acceptRaOf(name: string): string {
+  return sysctlOfInterface(name, 'ipv6.conf.accept_ra');
 }

@@ -1,4 +1,4 @@
-import type { EndOptions, ObservedOptions } from '../schemas/end.ts';
+import type { DeviceOptions, ObservedOptions } from '../schemas/end.ts';
 import type { Device, KernelState } from './state.ts';
 import type { Extras, ExtrasRequest } from './tools.ts';
 
@@ -7,13 +7,14 @@ export function observedOptions(
   { key, kind }: Device,
   found: ObservedOptions,
   candidates: readonly KernelState[],
-): { options?: EndOptions } {
+): { options?: DeviceOptions } {
   const asked = candidates.flatMap(({ devices }) => {
     const candidate = devices.get(key);
     return candidate?.kind.type === kind.type ? (candidate.options ?? []) : [];
   });
   if (asked.length === 0) return {};
-  const isAsked = (field: keyof EndOptions): boolean => asked.some((options) => options[field] !== undefined);
+  const isAsked = (field: keyof DeviceOptions): boolean =>
+    asked.some((options) => options[field] !== undefined);
   return {
     options: {
       ...(isAsked('txQueueLength') ? { txQueueLength: found.txQueueLength } : {}),
@@ -41,15 +42,12 @@ export function withExtras(
 
 /** What has to be asked of the other tools in each namespace; those of which nothing has are left out. */
 export function extrasOf(
-  ends: readonly { namespace: string; options: EndOptions }[],
+  ends: readonly { namespace: string; isShaped: boolean; offload: DeviceOptions['offload'] }[],
 ): Map<string, ExtrasRequest> {
   const requests = new Map<string, ExtrasRequest>();
-  for (const { namespace, options } of ends) {
+  for (const { namespace, isShaped, offload: checked } of ends) {
     const { rate = false, offload = false } = requests.get(namespace) ?? {};
-    const request = {
-      rate: rate || options.rate !== undefined,
-      offload: offload || options.offload !== undefined,
-    };
+    const request = { rate: rate || isShaped, offload: offload || checked !== undefined };
     if (request.rate || request.offload) requests.set(namespace, request);
   }
   return requests;

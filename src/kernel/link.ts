@@ -1,7 +1,9 @@
 import { sysctlOfInterface, sysctlsOfEnd, type ObservedOptions } from '../schemas/end.ts';
 import {
-  endsOf,
+  namedEnds,
+  shapingOf,
   type EndIntent,
+  type EndName,
   type LinkIntent,
   type ObservedEnd,
   type ObservedLink,
@@ -34,7 +36,13 @@ export type ExtrasByNamespace = ReadonlyMap<string, Extras | undefined>;
  * @throws CommandFailed
  */
 export async function readExtrasOfLink(processes: Processes, link: LinkIntent): Promise<ExtrasByNamespace> {
-  const wanted = extrasOf(endsOf(link).map((options) => ({ namespace: options.namespace, options })));
+  const wanted = extrasOf(
+    namedEnds(link).map(({ name, end: { namespace, offload } }) => ({
+      namespace,
+      isShaped: shapingOf(link, name) !== null,
+      offload,
+    })),
+  );
   const read = async ([namespace, request]: [string, ExtrasRequest]) =>
     [namespace, await readExtras(processes, namespace, request)] as const;
   return new Map(await Promise.all([...wanted].map(read)));
@@ -54,15 +62,16 @@ export function parseLink(
 
 /** What was seen of a link that was just made as asked: what is not read again is as it was written. */
 export function asWritten(link: LinkIntent, observed: ObservedLink): ObservedLink {
-  const written = ({ sysctls = {}, rate, offload }: EndIntent, end: ObservedEnd): ObservedEnd => {
+  const written = (name: EndName, { sysctls = {}, offload }: EndIntent, end: ObservedEnd): ObservedEnd => {
     const { options } = end;
     if (options === null || options === undefined) return end;
-    const unread = { sysctls, egressKbit: rate?.egressKbit ?? null, checksum: offload?.checksum ?? null };
+    const egressKbit = shapingOf(link, name)?.egressKbit ?? null;
+    const unread = { sysctls, egressKbit, checksum: offload?.checksum ?? null };
     return { ...end, options: { ...options, ...unread } };
   };
-  const end = { ...observed, ...written(link, observed) };
+  const end = { ...observed, ...written('own', link, observed) };
   return link.type === 'veth' && 'peer' in observed
-    ? { ...end, peer: written(link.peer, observed.peer) }
+    ? { ...end, peer: written('peer', link.peer, observed.peer) }
     : end;
 }
 

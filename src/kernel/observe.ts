@@ -62,7 +62,11 @@ export function requestFor({ candidates, identities }: Recognition): SnapshotReq
   );
   const optional = candidates
     .flatMap(({ devices }) => [...devices.values()])
-    .flatMap(({ namespace, options }) => (options === undefined ? [] : [{ namespace, options }]));
+    .flatMap(({ namespace, options }) =>
+      options === undefined
+        ? []
+        : [{ namespace, isShaped: options.rate !== undefined, offload: options.offload }],
+    );
   return {
     namespaces,
     extras: extrasOf(optional),

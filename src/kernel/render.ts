@@ -57,10 +57,7 @@ const renderers: Renderers = {
     ip(step.device.namespace, [
       'link',
       'add',
-      'name',
-      step.device.name,
-      'group',
-      DEVICE_GROUP,
+      ...marked(step.device),
       'mtu',
       step.mtu,
       'address',
@@ -83,10 +80,7 @@ const renderers: Renderers = {
     ip(device.namespace, [
       'link',
       'add',
-      'name',
-      device.name,
-      'group',
-      DEVICE_GROUP,
+      ...marked(device),
       'mtu',
       mtu,
       'address',
@@ -95,10 +89,7 @@ const renderers: Renderers = {
       'type',
       'veth',
       'peer',
-      'name',
-      peer.name,
-      'group',
-      DEVICE_GROUP,
+      ...marked(peer),
       'mtu',
       peer.mtu,
       'address',
@@ -111,10 +102,7 @@ const renderers: Renderers = {
       'add',
       'link',
       parent.name,
-      'name',
-      device.name,
-      'group',
-      DEVICE_GROUP,
+      ...marked(device),
       // In passthru mode it has that of its parent, whatever is given here.
       ...(mac === '' ? [] : ['address', mac]),
       ...(parent.namespace === device.namespace ? [] : ['netns', namespacePath(device.namespace)]),
@@ -128,10 +116,7 @@ const renderers: Renderers = {
     ip(device.namespace, [
       'link',
       'add',
-      'name',
-      device.name,
-      'group',
-      DEVICE_GROUP,
+      ...marked(device),
       'address',
       mac,
       'type',
@@ -219,6 +204,11 @@ const renderers: Renderers = {
       `-D ${token(rule.chain)} ${number === undefined ? ruleSpec(rule.spec) : token(number)}`,
     ]),
 };
+
+/** What a device is called, and whose it is: in the command that makes it, so that it is unmarked at no moment. */
+function marked({ name }: DeviceRef): string[] {
+  return ['name', name, 'group', DEVICE_GROUP];
+}
 
 function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
   return ip(device.namespace, ['link', 'set', 'dev', device.name, ...change]);

@@ -1,6 +1,6 @@
 import type { Family } from '../schemas/address.ts';
 import type { ForeignMarks } from '../schemas/adoption.ts';
-import type { EndOptions } from '../schemas/end.ts';
+import type { DeviceOptions } from '../schemas/end.ts';
 import type { Ref } from '../schemas/common.ts';
 import type { Route } from '../schemas/interface.ts';
 import type { MacvlanMode } from '../schemas/link-types.ts';
@@ -57,7 +57,7 @@ export interface Device extends DeviceRef {
   routes: Route[];
   kind: { type: 'bridge'; stp: boolean; ageingSeconds: number } | { type: 'veth'; peer: string } | SingleKind;
   /** Of an end of a link: what was asked for beyond the above. The rest is not netnsd's to say. */
-  options?: EndOptions;
+  options?: DeviceOptions;
   /** Only while the device is being adopted: then nothing but its marks is ever changed. */
   foreign?: ForeignMarks;
   /** Only where somebody has taken netnsd's mark away: what the device is known by until it bears that again. */

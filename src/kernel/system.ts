@@ -76,6 +76,8 @@ const noTools: Tools = {
   conntrack: null,
   ping: null,
   ss: null,
+  tc: null,
+  ethtool: null,
 };
 const toolNames = Object.keys(noTools).filter((name): name is ToolName => name in noTools);
 
@@ -90,11 +92,13 @@ const packageOf: Record<ToolName, string> = {
   conntrack: 'conntrack',
   ping: 'iputils-ping',
   ss: 'iproute2',
+  tc: 'iproute2',
+  ethtool: 'ethtool',
 };
 
-/** All of them print a line with their version for `-V`. */
+/** All of them print a line with their version. */
 async function probe(processes: Processes, name: ToolName): Promise<Tool | null> {
-  const { stdout, exitCode } = await processes.run(name, ['-V']);
+  const { stdout, exitCode } = await processes.run(name, [name === 'ethtool' ? '--version' : '-V']);
   if (exitCode !== 0) return null;
   const [firstLine = ''] = stdout.split('\n');
   const variant = /\((nf_tables|legacy)\)/.exec(firstLine)?.[1];
@@ -119,6 +123,8 @@ async function warningsOf(tools: Tools): Promise<string[]> {
     ...missingTools(tools, ['conntrack'], 'flows of a published UDP port go on after it is removed'),
     ...missingTools(tools, ['ping'], 'pings are refused'),
     ...missingTools(tools, ['ss'], 'sockets can’t be listed'),
+    ...missingTools(tools, ['tc'], 'the `rate` of a link is refused'),
+    ...missingTools(tools, ['ethtool'], 'the `offload` of a link is refused'),
     ...(await mixedFirewalls(tools)),
     ...(await hiddenNames()),
   ];

@@ -1,25 +1,27 @@
-import type { KernelState } from '../kernel/state.ts';
+import type { Device, KernelState } from '../kernel/state.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
-import { refText, type Difference } from '../schemas/common.ts';
+import { refText, type Difference, type Ref } from '../schemas/common.ts';
+import { sysctlOfInterface } from '../schemas/end.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { differencesOfInterface } from './interface.ts';
+import { ACCEPT_RA, REFUSED, refusesAdvertisements } from './advertisement.ts';
+import { compileSysctls } from './end.ts';
+import type { Intent } from './intent.ts';
+import { compileInterface, differencesOfInterface } from './interface.ts';
 
 /** Adds what a bridge is to have to the state. */
-export function compileBridge(state: KernelState, { kind, name, intent, assigned }: Placed<'bridge'>): void {
-  const key = refText({ kind, name });
-  state.devices.set(key, {
-    key,
-    serves: { kind, name },
-    namespace: intent.namespace,
-    name: intent.interface,
-    mac: assigned.mac,
-    mtu: intent.mtu,
-    up: intent.up,
-    master: null,
-    addresses: intent.addresses,
-    routes: intent.up ? intent.routes : [],
-    kind: { type: 'bridge', stp: intent.stp, ageingSeconds: intent.ageingSeconds },
-  });
+export function compileBridge(
+  state: KernelState,
+  { kind, name, intent, assigned }: Placed<'bridge'>,
+  context: Intent,
+): void {
+  const serves: Ref = { kind, name };
+  const key = refText(serves);
+  const { stp, ageingSeconds } = intent;
+  const bridge: Device['kind'] = { type: 'bridge', stp, ageingSeconds };
+  const device = compileInterface({ key, serves, mac: assigned.mac, master: null, kind: bridge }, intent);
+  state.devices.set(key, device);
+  if (refusesAdvertisements(assigned.subnets))
+    compileSysctls(state, device, { sysctls: { [ACCEPT_RA]: REFUSED } }, context);
 }
 
 /** Where the kernel differs from what was asked of a bridge. */
@@ -38,5 +40,9 @@ export function differencesOfBridge(
       intended: intent.ageingSeconds,
       observed: observed.ageingSeconds,
     });
+  const { acceptRa = REFUSED } = observed;
+  const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
+  if (refusesAdvertisements(assigned.subnets) && acceptRa !== REFUSED)
+    differences.push({ path: '/subnets', intended: `${key}=${REFUSED}`, observed: `${key}=${acceptRa}` });
   return differences;
 }

@@ -1,40 +1,79 @@
 import type { Device, KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import type { Difference } from '../schemas/common.ts';
+import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import {
   DEFAULT_TX_QUEUE_LENGTH,
   sysctlOfInterface,
+  type DeviceOptions,
   type EndOptions,
   type ObservedOptions,
 } from '../schemas/end.ts';
-import type { EndIntent } from '../schemas/link.ts';
-import type { Intent } from './intent.ts';
+import {
+  namedEnds,
+  shapingOf,
+  type EndName,
+  type LinkIntent,
+  type ObservedLink,
+  type Shaping,
+} from '../schemas/link.ts';
+import type { Placed } from '../schemas/resource.ts';
+import { asPort } from './bridge-firewall.ts';
+import { resourceIn, sysctlsOfNamespace, type Intent } from './intent.ts';
+import { compileInterface } from './interface.ts';
 import { words } from './namespace.ts';
 
+/** The key of the device at one end of a link. */
+export function endKey(link: Ref, end: EndName): string {
+  return `${refText(link)} ${end}`;
+}
+
+/** Adds what an end of a link of any type is to have to the state: its device and its sysctls. */
+export function compileEnd(
+  state: KernelState,
+  link: Placed<'link'>,
+  end: EndName,
+  own: Pick<Device, 'mac' | 'kind'>,
+  context: Intent,
+): void {
+  const { kind, name } = link;
+  const intent = end === 'peer' && link.intent.type === 'veth' ? link.intent.peer : link.intent;
+  const key = endKey(link, end);
+  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
+  const device = {
+    ...compileInterface({ ...own, key, serves: { kind, name }, master: bridge?.interface ?? null }, intent),
+    ...compileOptions(asPort(intent, bridge), shapingOf(link.intent, end)),
+  };
+  state.devices.set(device.key, device);
+  compileSysctls(state, device, intent, context);
+}
+
 /** The options of an end, as its device is to have them; a field of its own only if there are any. */
-export function compileOptions(intent: EndOptions): { options?: EndOptions } {
-  const { txQueueLength, isolatedPort, hairpin, rate, offload } = intent;
-  const options: EndOptions = {
+function compileOptions(intent: EndOptions, shaping: Shaping | null): { options?: DeviceOptions } {
+  const { txQueueLength, isolatedPort, hairpin, offload } = intent;
+  const options: DeviceOptions = {
     ...(txQueueLength === undefined ? {} : { txQueueLength }),
     ...(isolatedPort === undefined ? {} : { isolatedPort }),
     ...(hairpin === undefined ? {} : { hairpin }),
-    ...(rate === undefined ? {} : { rate }),
+    ...(shaping === null ? {} : { rate: { egressKbit: shaping.egressKbit } }),
     ...(offload === undefined ? {} : { offload }),
   };
   return Object.keys(options).length === 0 ? {} : { options };
 }
 
-/** Adds the sysctls of an end, which is that device, to the state. */
+/** Adds the sysctls of an interface, which is that device, to the state. */
 export function compileSysctls(
   state: KernelState,
   { key: device, serves, namespace, name }: Device,
-  { sysctls = {} }: EndIntent,
-  { sysctlsBefore }: Intent,
+  { sysctls = {} }: EndOptions,
+  context: Intent,
 ): void {
+  const ofNamespace = sysctlsOfNamespace(namespace, context);
   for (const [field, value] of Object.entries(sysctls)) {
     const key = sysctlOfInterface(name, field);
+    // Who says it there means it; else it would have been refused, or is netnsd's own idea.
+    if (ofNamespace[key] !== undefined) continue;
     const id = `${namespace} ${key}`;
-    const before = sysctlsBefore.get(id) ?? null;
+    const before = context.sysctlsBefore.get(id) ?? null;
     state.sysctls.set(id, { serves, namespace, key, value, before, owner: { device, name } });
   }
 }
@@ -89,7 +128,7 @@ function offloadChanges(have: Device, want: Device): Step[] {
 }
 
 /** What a device has still when it has moved to another namespace: the kernel takes its queueing discipline away. */
-export function optionsAfterMove({ rate: _rate, ...rest }: EndOptions = {}): EndOptions {
+export function optionsAfterMove({ rate: _rate, ...rest }: DeviceOptions = {}): DeviceOptions {
   return rest;
 }
 
@@ -109,7 +148,6 @@ export function differencesOfOptions(
   compare('txQueueLength', intent.txQueueLength, observed.txQueueLength);
   compare('isolatedPort', intent.isolatedPort, observed.isolatedPort);
   compare('hairpin', intent.hairpin, observed.hairpin);
-  compare('rate/egressKbit', intent.rate?.egressKbit, observed.egressKbit);
   compare('offload/checksum', intent.offload?.checksum, observed.checksum);
   for (const [key, value] of Object.entries(intent.sysctls ?? {})) {
     const found = observed.sysctls[key] ?? '';
@@ -121,4 +159,15 @@ export function differencesOfOptions(
       });
   }
   return differences;
+}
+
+/** The same for the rates of its ends, each told of where it was asked for. */
+export function differencesOfRates(link: LinkIntent, observed: ObservedLink): Difference[] {
+  return namedEnds(link).flatMap(({ name }) => {
+    const shaping = shapingOf(link, name);
+    const { options } = name === 'peer' && 'peer' in observed ? observed.peer : observed;
+    if (shaping === null || options === null || options === undefined) return [];
+    const { egressKbit: intended, field: path } = shaping;
+    return options.egressKbit === intended ? [] : [{ path, intended, observed: options.egressKbit }];
+  });
 }

@@ -31,6 +31,12 @@ function isOfKind<K extends Kind>(resource: AnyPlaced, kind: K): resource is Any
   return resource.kind === kind;
 }
 
+/** What the namespace itself says of its sysctls. */
+export function sysctlsOfNamespace(name: string, { resources }: Intent): Record<string, string> {
+  const found = resources.get(refText(namespaceRef(name)));
+  return found !== undefined && isOfKind(found, 'namespace') ? found.intent.sysctls : {};
+}
+
 /** The resource that stands for a namespace in references; the daemon's own is one as well. */
 export function namespaceRef(name: string): Ref {
   return { kind: 'namespace', name };

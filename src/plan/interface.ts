@@ -1,6 +1,27 @@
+import type { Device } from '../kernel/state.ts';
 import type { Difference } from '../schemas/common.ts';
 import type { InterfaceIntent, ObservedInterface, Route } from '../schemas/interface.ts';
 import { routeKey } from '../schemas/route.ts';
+
+/** The device that an interface is to be; what it is a port of is said beside it. */
+export function compileInterface(
+  { key, serves, mac, master, kind }: Pick<Device, 'key' | 'serves' | 'mac' | 'master' | 'kind'>,
+  intent: InterfaceIntent & { interface: string; namespace: string },
+): Device {
+  return {
+    key,
+    serves,
+    namespace: intent.namespace,
+    name: intent.interface,
+    mac,
+    mtu: intent.mtu,
+    up: intent.up,
+    master,
+    addresses: intent.addresses,
+    routes: intent.up ? intent.routes : [],
+    kind,
+  };
+}
 
 /** Where the kernel differs from what was asked of an interface, but for its bridge; `at` is where its fields are. */
 export function differencesOfInterface(

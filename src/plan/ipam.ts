@@ -3,15 +3,20 @@ import type { BridgeAssigned, BridgeIntent } from '../schemas/bridge.ts';
 import type { InterfaceIntent, Route } from '../schemas/interface.ts';
 import { AUTO, type AddressPool, type EndAssigned } from '../schemas/ipam.ts';
 import type { LinkAssigned, LinkIntent } from '../schemas/link.ts';
-import { addressOf, numberOf, overlap, rangeOfNetwork, type Range } from '../schemas/range.ts';
+import { refusingLink } from './advertisement.ts';
+import { addressOf, compareRanges, numberOf, overlap, rangeOfNetwork, type Range } from '../schemas/range.ts';
 
 /** Whether anything of an interface is left to netnsd. */
 export function usesAuto({ addresses, routes }: Pick<InterfaceIntent, 'addresses' | 'routes'>): boolean {
   return addresses.includes(AUTO) || routes.some(({ via }) => via === AUTO);
 }
 
-/** A link with what was chosen in place of `auto`; nothing, where nothing was. */
-export function resolvedLink<L extends LinkIntent>(intent: L, { ends }: Pick<LinkAssigned, 'ends'>): L {
+/** A link with all that netnsd adds: what was chosen in place of `auto`; nothing, where nothing was. */
+export function resolvedLink<L extends LinkIntent>(
+  given: L,
+  { ends, ...assigned }: Pick<LinkAssigned, 'ends' | 'refusing'>,
+): L {
+  const intent = refusingLink(given, assigned);
   // Only an end of a veth pair has another end.
   if (intent.type !== 'veth') return intent;
   return { ...resolvedEnd(intent, ends?.own), peer: resolvedEnd(intent.peer, ends?.peer) };
@@ -76,10 +81,6 @@ export function isIn(address: string, { family, first, last }: Range): boolean {
   return first <= number && number <= last;
 }
 
-export function single(address: string): Range {
-  return rangeOfNetwork(address);
-}
-
 /** The first number of a range that is in none of the others; null if there is none. */
 export function firstGap({ family, first, last }: Range, taken: readonly Range[]): bigint | null {
   let free = first;
@@ -116,7 +117,5 @@ function firstBlock(pool: Range, prefixLength: number, taken: readonly Range[]):
 }
 
 function sorted(family: Family, ranges: readonly Range[]): Range[] {
-  return ranges
-    .filter((range) => range.family === family)
-    .toSorted((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
+  return ranges.filter((range) => range.family === family).toSorted(compareRanges);
 }

@@ -1,40 +1,24 @@
 import { createHash } from 'node:crypto';
 import type { Device, DeviceRef, KernelState, SingleKind } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import { refText, type Difference } from '../schemas/common.ts';
+import type { Difference } from '../schemas/common.ts';
 import type { LinkAssigned, ObservedSingle } from '../schemas/link.ts';
 import { optionNames, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { asPort } from './bridge-firewall.ts';
-import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
-import { resourceIn, type Intent } from './intent.ts';
+import { compileEnd, differencesOfOptions, differencesOfRates, endKey } from './end.ts';
+import type { Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 
 /** Adds what a link of one end is to have to the state. */
 export function compileSingle(
   state: KernelState,
-  { kind, name, assigned }: Placed<'link'>,
+  link: Placed<'link'>,
   intent: SingleIntent,
   context: Intent,
 ): void {
-  const key = `${refText({ kind, name })} own`;
-  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
-  const device: Device = {
-    key,
-    serves: { kind, name },
-    namespace: intent.namespace,
-    name: intent.interface,
-    mac: assigned.mac,
-    mtu: intent.mtu,
-    up: intent.up,
-    master: bridge?.interface ?? null,
-    addresses: intent.addresses,
-    routes: intent.up ? intent.routes : [],
-    ...compileOptions(asPort(intent, bridge)),
-    kind: singleKind(key, intent, assigned),
-  };
-  state.devices.set(key, device);
-  compileSysctls(state, device, intent, context);
+  const { assigned } = link;
+  const kind = singleKind(endKey(link, 'own'), intent, assigned);
+  compileEnd(state, link, 'own', { mac: assigned.mac, kind }, context);
 }
 
 function singleKind(key: string, intent: SingleIntent, { mac }: LinkAssigned): SingleKind {
@@ -211,7 +195,10 @@ export function differencesOfSingle(
   if (observed.index === null) return differences;
   if (observed.bridge !== master)
     differences.push({ path: '/bridge', intended: master, observed: observed.bridge });
-  differences.push(...differencesOfOptions('', intent, observed.options));
+  differences.push(
+    ...differencesOfOptions('', intent, observed.options),
+    ...differencesOfRates(intent, observed),
+  );
   for (const [name, intended] of Object.entries(optionsOf(intent))) {
     const found = observed.kindFields[name] ?? null;
     if (found !== intended) differences.push({ path: `/${name}`, intended, observed: found });

@@ -1,5 +1,5 @@
 import type { Device, KernelState } from '../kernel/state.ts';
-import { refText, type Difference, type Ref } from '../schemas/common.ts';
+import type { Difference } from '../schemas/common.ts';
 import type {
   EndIntent,
   EndName,
@@ -9,9 +9,8 @@ import type {
   ObservedLink,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { asPort } from './bridge-firewall.ts';
-import { compileOptions, compileSysctls, differencesOfOptions } from './end.ts';
-import { resourceIn, type Intent } from './intent.ts';
+import { compileEnd, differencesOfOptions, differencesOfRates, endKey } from './end.ts';
+import type { Intent } from './intent.ts';
 import { differencesOfInterface } from './interface.ts';
 import { compileSingle, differencesOfSingle } from './link-types.ts';
 
@@ -22,42 +21,10 @@ export function compileLink(state: KernelState, link: Placed<'link'>, context: I
     compileSingle(state, link, intent, context);
     return;
   }
-  const own = compileEnd(link, 'own', intent, assigned.mac, context);
-  const peer = compileEnd(link, 'peer', intent.peer, assigned.peerMac ?? '', context);
-  state.devices.set(own.key, own);
-  state.devices.set(peer.key, peer);
-  compileSysctls(state, own, intent, context);
-  compileSysctls(state, peer, intent.peer, context);
-}
-
-function compileEnd(
-  { kind, name }: Ref,
-  end: EndName,
-  intent: EndIntent,
-  mac: string,
-  context: Intent,
-): Device {
-  const serves: Ref = { kind, name };
-  const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
-  return {
-    key: endKey(serves, end),
-    serves,
-    namespace: intent.namespace,
-    name: intent.interface,
-    mac,
-    mtu: intent.mtu,
-    up: intent.up,
-    master: bridge?.interface ?? null,
-    addresses: intent.addresses,
-    routes: intent.up ? intent.routes : [],
-    ...compileOptions(asPort(intent, bridge)),
-    kind: { type: 'veth', peer: endKey(serves, end === 'own' ? 'peer' : 'own') },
-  };
-}
-
-/** The key of the device at one end of a link. */
-export function endKey(link: Ref, end: EndName): string {
-  return `${refText(link)} ${end}`;
+  const { mac, peerMac = '' } = assigned;
+  const kindTo = (peer: EndName): Device['kind'] => ({ type: 'veth', peer: endKey(link, peer) });
+  compileEnd(state, link, 'own', { mac, kind: kindTo('peer') }, context);
+  compileEnd(state, link, 'peer', { mac: peerMac, kind: kindTo('own') }, context);
 }
 
 /** Where the kernel differs from what was asked of a link; `masters` are the interface names of its bridges. */
@@ -74,6 +41,7 @@ export function differencesOfLink(
   return [
     ...differencesOfEnd('', intent, assigned.mac, observed, masters.own),
     ...differencesOfEnd('/peer', intent.peer, assigned.peerMac ?? '', observed.peer, masters.peer),
+    ...differencesOfRates(intent, observed),
   ];
 }
 

@@ -12,7 +12,7 @@ import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
 import { addGuard, addLocalnet } from './localnet.ts';
 import { compileNamespace, planNamespaces } from './namespace.ts';
-import { planSysctls } from './sysctl.ts';
+import { planSysctls, withSysctls } from './sysctl.ts';
 import { compileNat } from './nat.ts';
 
 /** What the kernel is to have for an intent. Pure. */
@@ -26,7 +26,7 @@ export function compile(intent: Intent): KernelState {
         compileNamespace(state, resource, intent);
         break;
       case 'bridge':
-        compileBridge(state, resource);
+        compileBridge(state, resource, intent);
         compileBridgeFirewall(state, resource, intent, guarded);
         break;
       case 'link':
@@ -115,8 +115,7 @@ export function plan(have: KernelState, want: KernelState): Step[] {
     ...(guardsGoLater ? [] : firewalls.deletes),
     ...sysctls.sets,
     ...namespaces.loopbacks,
-    ...devices.rest,
-    ...sysctls.setsOfInterfaces,
+    ...withSysctls(devices.rest, sysctls.setsOfInterfaces),
     ...planFlows(have, want, namespaces),
     ...namespaces.deletes,
   ];

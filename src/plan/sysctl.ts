@@ -1,6 +1,7 @@
-import type { KernelState, Sysctl } from '../kernel/state.ts';
-import type { Step } from '../kernel/step.ts';
+import type { DeviceRef, KernelState, Sysctl } from '../kernel/state.ts';
+import type { Step, StepOf } from '../kernel/step.ts';
 import { interfaceOfSysctl } from '../schemas/nat.ts';
+import { placeText } from './link-types.ts';
 import { words, type NamespaceSteps } from './namespace.ts';
 
 export interface SysctlSteps {
@@ -52,6 +53,46 @@ function restoresOf(
       restores.push(stepOf(sysctl, before));
   }
   return restores;
+}
+
+/**
+ * The steps that make and change devices, with the sysctls of those: after them all, but for those that count from when a
+ * device comes up. These come as soon as it is what and where it is to be, so that, in another namespace than that from
+ * which it was made, one process does both.
+ */
+export function withSysctls(rest: readonly Step[], sets: readonly Step[]): Step[] {
+  const steps = [...rest];
+  const after: Step[] = [];
+  for (const set of sets) {
+    const at = set.step === 'sysctl.set' && set.key.endsWith('.accept_ra') ? lastShaping(steps, set) : -1;
+    if (at === -1) after.push(set);
+    else steps.splice(at + 1, 0, set);
+  }
+  return [...steps, ...after];
+}
+
+/** The place of the last step that gives the device its name, its namespace or its MTU, without which it has no IPv6. */
+function lastShaping(steps: readonly Step[], { device }: StepOf<'sysctl.set'>): number {
+  if (device === undefined) return -1;
+  const isIt = (place: DeviceRef): boolean => placeText(place) === placeText(device);
+  return steps.findLastIndex((step) => {
+    switch (step.step) {
+      case 'veth.add':
+        return isIt(step.device) || isIt(step.peer);
+      case 'bridge.add':
+      case 'macvlan.add':
+      case 'vxlan.add':
+      case 'tap.name':
+      case 'device.mtu':
+        return isIt(step.device);
+      case 'device.rename':
+        return isIt({ ...step.device, name: step.name });
+      case 'device.move':
+        return isIt(step.to);
+      default:
+        return false;
+    }
+  });
 }
 
 function stepOf({ serves, namespace, key, owner }: Sysctl, value: string): Step {

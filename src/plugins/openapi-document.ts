@@ -4,17 +4,18 @@
  */
 export function completeDocument(document: object): void {
   const { paths, components } = document as { paths?: unknown; components?: unknown };
-  for (const path of valuesOf(paths)) for (const operation of valuesOf(path)) moveBodyExample(operation);
+  for (const path of valuesOf(paths)) for (const operation of valuesOf(path)) moveBodyExamples(operation);
   const schemas = isRecord(components) && isRecord(components['schemas']) ? components['schemas'] : {};
   for (const schema of valuesOf(schemas)) completeDiscriminator(schema, schemas);
 }
 
-function moveBodyExample(operation: Json): void {
-  const { requestBody, 'x-body-example': value } = operation;
-  if (value === undefined) return;
-  Reflect.deleteProperty(operation, 'x-body-example');
+function moveBodyExamples(operation: Json): void {
+  const { requestBody, 'x-body-examples': named } = operation;
+  if (!isRecord(named)) return;
+  Reflect.deleteProperty(operation, 'x-body-examples');
   if (!isRecord(requestBody)) return;
-  for (const media of valuesOf(requestBody['content'])) media['examples'] = { example: { value } };
+  const examples = Object.fromEntries(Object.entries(named).map(([name, value]) => [name, { value }]));
+  for (const media of valuesOf(requestBody['content'])) media['examples'] = examples;
 }
 
 function completeDiscriminator({ discriminator, oneOf }: Json, schemas: Json): void {

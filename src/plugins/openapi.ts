@@ -6,8 +6,8 @@ import { completeDocument } from './openapi-document.ts';
 
 declare module 'fastify' {
   interface FastifySchema {
-    /** An example of the body; beside a `$ref` the swagger plugin would drop it. */
-    'x-body-example'?: unknown;
+    /** Examples of the body, by name; beside a `$ref` the swagger plugin would drop them. */
+    'x-body-examples'?: Record<string, unknown>;
   }
 }
 

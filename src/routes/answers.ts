@@ -23,11 +23,26 @@ export function answer(
   example: unknown,
   headers: readonly HeaderName[] = [],
 ): DescribedAnswer {
+  return answerByExamples(schema, description, { example }, headers);
+}
+
+/** The same with several examples, by name. */
+export function answerByExamples(
+  schema: TSchema,
+  description: string,
+  examples: Record<string, unknown>,
+  headers: readonly HeaderName[] = [],
+): DescribedAnswer {
   return {
     description,
-    content: { 'application/json': { schema, examples: { example: { value: example } } } },
+    content: { 'application/json': { schema, examples: asExamples(examples) } },
     ...(headers.length === 0 ? {} : { headers: describedHeaders(headers) }),
   };
+}
+
+/** As OpenAPI has examples. */
+export function asExamples(examples: Record<string, unknown>): Record<string, { value: unknown }> {
+  return Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]));
 }
 
 /** The headers that answers carry beside their bodies. */

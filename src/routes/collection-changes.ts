@@ -2,7 +2,6 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import { Type, type Static } from 'typebox';
 import { collectionOf, type Kind } from '../schemas/common.ts';
 import { ref, strictObject } from '../schemas/object.ts';
-import { DryRunAnswer } from '../schemas/operation.ts';
 import type { KeptAnswer } from '../db/idempotency.ts';
 import { sendAnswer } from '../plugins/answers.ts';
 import type { Change } from '../services/change.ts';
@@ -10,8 +9,10 @@ import type { SpecOf } from '../services/kind.ts';
 import { invalidField } from '../services/problem.ts';
 import { etagOf } from '../services/conditions.ts';
 import type { ChangeAnswer, ResourceService } from '../services/resources.ts';
-import { CHANGE_PROBLEMS, answer, emptyAnswer, problemAnswers, type DescribedAnswer } from './answers.ts';
+import { CHANGE_PROBLEMS, emptyAnswer, problemAnswers } from './answers.ts';
+import { changed, changedOrDry, dryRunAnswer } from './changed.ts';
 import {
+  examplesOf,
   nameParams,
   titleOf,
   type Collection,
@@ -19,7 +20,6 @@ import {
   type NameParams,
 } from './collection-kind.ts';
 import { ChangeHeaders, callerOf, conditionsOf } from './conditions.ts';
-import { dryRunExample } from './examples.ts';
 import { KEY_DESCRIPTION, answerOnce, keyHeader, keyedProblemAnswers } from './idempotency.ts';
 
 const DRY_RUN = Type.Optional(
@@ -60,39 +60,12 @@ export function registerChanges<K extends Kind>(
   registerDelete(app, resources, collection);
 }
 
-const dryRunAnswer = answer(ref(DryRunAnswer), 'with `dryRun`: what would be done', dryRunExample);
-
-function changed<K extends Kind>(
-  { schemas, examples }: Collection<K>,
-  description: string,
-  ...more: ('Location' | 'Idempotent-Replayed')[]
-): DescribedAnswer {
-  return answer(ref(schemas.resource), description, examples.resource, ['ETag', 'Operation', ...more]);
-}
-
-/** The changed resource, or what a dry run tells. */
-function changedOrDry<K extends Kind>(collection: Collection<K>, description: string): DescribedAnswer {
-  const { schemas, examples } = collection;
-  return {
-    ...changed(collection, `${description}; or, with \`dryRun\`, what would be done`),
-    content: {
-      'application/json': {
-        schema: Type.Union([ref(schemas.resource), ref(DryRunAnswer)]),
-        examples: {
-          example: { value: examples.resource },
-          dryRun: { summary: 'with dryRun', value: dryRunExample },
-        },
-      },
-    },
-  };
-}
-
 function registerPost<K extends Kind>(
   app: FastifyInstance,
   { resources, idempotency }: CollectionServices,
   collection: Collection<K>,
 ): void {
-  const { kind, noun, schemas, examples } = collection;
+  const { kind, noun, schemas } = collection;
   app.post<{ Body: unknown; Querystring: Static<typeof ChangeQuery>; Headers: Static<typeof CreateHeaders> }>(
     `/${collectionOf[kind]}`,
     {
@@ -104,7 +77,7 @@ function registerPost<K extends Kind>(
         description: KEY_DESCRIPTION,
         querystring: ChangeQuery,
         body: ref(schemas.create),
-        'x-body-example': examples.create,
+        'x-body-examples': examplesOf(collection, 'create'),
         response: {
           200: dryRunAnswer,
           201: changed(
@@ -133,7 +106,7 @@ function registerPut<K extends Kind>(
   resources: ResourceService,
   collection: Collection<K>,
 ): void {
-  const { kind, noun, schemas, examples, isAdoptable } = collection;
+  const { kind, noun, schemas, isAdoptable } = collection;
   app.put<{
     Params: NameParams;
     Body: { name?: string };
@@ -151,7 +124,7 @@ function registerPut<K extends Kind>(
         params: nameParams(schemas.name),
         querystring: isAdoptable ? AdoptQuery : ChangeQuery,
         body: ref(schemas.put),
-        'x-body-example': examples.create,
+        'x-body-examples': examplesOf(collection, 'create'),
         response: {
           200: changedOrDry(collection, 'changed, or as it was'),
           201: changed(collection, 'created', 'Location'),
@@ -182,7 +155,7 @@ function registerPatch<K extends Kind>(
   resources: ResourceService,
   collection: Collection<K>,
 ): void {
-  const { kind, noun, schemas, examples } = collection;
+  const { kind, noun, schemas } = collection;
   app.patch<{
     Params: NameParams;
     Body: unknown;
@@ -202,7 +175,7 @@ function registerPatch<K extends Kind>(
         params: nameParams(schemas.name),
         querystring: ChangeQuery,
         body: ref(schemas.patch),
-        'x-body-example': examples.patch,
+        'x-body-examples': examplesOf(collection, 'patch'),
         response: {
           200: changedOrDry(collection, 'changed, or as it was'),
           ...problemAnswers(...CHANGE_PROBLEMS, 'not-found'),

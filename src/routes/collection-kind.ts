@@ -10,6 +10,12 @@ export interface CollectionServices {
   idempotency: Idempotency;
 }
 
+interface Examples {
+  create: object;
+  resource: object;
+  patch: object;
+}
+
 /** What the routes of one collection need to know of its kind. */
 export interface Collection<K extends Kind> {
   kind: K;
@@ -19,7 +25,8 @@ export interface Collection<K extends Kind> {
   schemas: { resource: TSchema; create: TSchema; put: TSchema; patch: TSchema; name: TSchema };
   /** The filters that make sense for the kind, beside labels. */
   filters: readonly ('namespace' | 'bridge')[];
-  examples: { create: object; resource: object; patch: object };
+  /** `others` are of further variants, by what they are called. */
+  examples: Examples & { others?: Record<string, Examples> };
   /** Whether PUT can take over what netnsd has not made. */
   isAdoptable: boolean;
   /** Items that `?all=true` adds; left out where the kind has no such thing. */
@@ -29,6 +36,15 @@ export interface Collection<K extends Kind> {
     /** One by name, or null. */
     get: (name: string) => Promise<object | null>;
   };
+}
+
+/** The examples of one sort for OpenAPI, by name. */
+export function examplesOf<K extends Kind>(
+  { examples }: Collection<K>,
+  sort: keyof Examples,
+): Record<string, object> {
+  const others = Object.entries(examples.others ?? {}).map(([name, each]) => [name, each[sort]] as const);
+  return { example: examples[sort], ...Object.fromEntries(others) };
 }
 
 export interface NameParams {

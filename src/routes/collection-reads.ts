@@ -4,8 +4,8 @@ import { LABEL_KEY, collectionOf, type Kind } from '../schemas/common.ts';
 import { nullable, ref, strictObject } from '../schemas/object.ts';
 import { etagOf } from '../services/conditions.ts';
 import type { ListChoice, ResourceService } from '../services/resources.ts';
-import { READ_PROBLEMS, answer, emptyAnswer, problemAnswers } from './answers.ts';
-import { nameParams, titleOf, type Collection, type NameParams } from './collection-kind.ts';
+import { READ_PROBLEMS, answer, answerByExamples, emptyAnswer, problemAnswers } from './answers.ts';
+import { examplesOf, nameParams, titleOf, type Collection, type NameParams } from './collection-kind.ts';
 import { ReadHeaders, matchesNone } from './conditions.ts';
 
 /** Registers the routes that read. */
@@ -23,7 +23,7 @@ function registerList<K extends Kind>(
   resources: ResourceService,
   collection: Collection<K>,
 ): void {
-  const { kind, tag, schemas, examples, foreign } = collection;
+  const { kind, tag, schemas, foreign } = collection;
   const path = `/${collectionOf[kind]}`;
   const item =
     foreign === undefined ? ref(schemas.resource) : Type.Union([ref(schemas.resource), ref(foreign.schema)]);
@@ -46,7 +46,7 @@ function registerList<K extends Kind>(
               next: nullable(Type.String({ description: 'the cursor for `after`; null at the end' })),
             }),
             'a page of the collection',
-            { items: [examples.resource], next: null },
+            { items: Object.values(examplesOf(collection, 'resource')), next: null },
           ),
           ...problemAnswers('invalid-request'),
         },
@@ -68,7 +68,7 @@ function registerGet<K extends Kind>(
   resources: ResourceService,
   collection: Collection<K>,
 ): void {
-  const { kind, tag, noun, schemas, examples, foreign } = collection;
+  const { kind, tag, noun, schemas, foreign } = collection;
   const path = `/${collectionOf[kind]}`;
   const item =
     foreign === undefined ? ref(schemas.resource) : Type.Union([ref(schemas.resource), ref(foreign.schema)]);
@@ -88,7 +88,7 @@ function registerGet<K extends Kind>(
         querystring: strictObject({}),
         headers: ReadHeaders,
         response: {
-          200: answer(item, 'the resource', examples.resource, ['ETag']),
+          200: answerByExamples(item, 'the resource', examplesOf(collection, 'resource'), ['ETag']),
           304: emptyAnswer('it is still at the revision that was named', ['ETag']),
           ...problemAnswers(...READ_PROBLEMS),
         },

@@ -3,7 +3,7 @@ import { ResourceName } from '../schemas/common.ts';
 import { Link, LinkCreate, LinkPut, linkPatch } from '../schemas/link.ts';
 import type { CollectionServices } from './collection-kind.ts';
 import { registerCollection } from './collection.ts';
-import { linkExamples } from './examples.ts';
+import { linkExamples } from './link-examples.ts';
 
 export function linkRoutes(app: FastifyInstance, services: CollectionServices): void {
   registerCollection(app, services, {

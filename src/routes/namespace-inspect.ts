@@ -172,7 +172,7 @@ function registerPing(app: FastifyInstance, inspect: InspectService): void {
         params: NamespaceParams,
         querystring: strictObject({}),
         body: ref(PingRequest),
-        'x-body-example': { to: '10.1.1.2', count: 3, timeoutMs: 1000 },
+        'x-body-examples': { example: { to: '10.1.1.2', count: 3, timeoutMs: 1000 } },
         response: {
           200: answer(ref(PingAnswer), 'what came of it', {
             transmitted: 3,

@@ -96,6 +96,8 @@ const systemExample = {
     conntrack: { version: '1.4.7', variant: null },
     ping: { version: '20221126', variant: null },
     ss: { version: '6.1.0', variant: null },
+    tc: { version: '6.1.0', variant: null },
+    ethtool: { version: '6.1', variant: null },
   },
   features: {
     bridge: true,

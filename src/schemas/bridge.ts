@@ -156,6 +156,8 @@ export interface ObservedBridge extends ObservedInterface {
   ageingSeconds: number | null;
   ports: string[];
   routes: Route[];
+  /** Whether it takes router advertisements (ip-sysctl of the kernel); left out if it was not asked about. */
+  acceptRa?: string;
   /** Null or absent where it was not looked at. */
   firewall?: ObservedBridgeFirewall | null;
 }

@@ -1,12 +1,18 @@
 import { Type } from 'typebox';
+import { ResourceName } from './common.ts';
+import { Route, interfaceFields } from './interface.ts';
 import { SysctlValue } from './namespace.ts';
-import { nullable, strictObject } from './object.ts';
+import { nullable, ref, strictObject } from './object.ts';
 
 /** What the kernel gives a veth (DEFAULT_TX_QUEUE_LEN in net/core/dev.c). */
 export const DEFAULT_TX_QUEUE_LENGTH = 1000;
 
-/** Further fields of each end of a link. What is left out, or null, is not netnsd's to say, and is left alone. */
-export const endOptionFields = {
+function kbit(description: string) {
+  return Type.Optional(nullable(Type.Integer({ minimum: 1, maximum: 100_000_000, description })));
+}
+
+/** Further fields of an end. What is left out, or null, is not netnsd's to say, and is left alone. */
+const endOptionFields = {
   txQueueLength: Type.Optional(
     nullable(
       Type.Integer({
@@ -41,15 +47,9 @@ export const endOptionFields = {
   rate: Type.Optional(
     nullable(
       strictObject({
-        egressKbit: Type.Optional(
-          nullable(
-            Type.Integer({
-              minimum: 1,
-              maximum: 100_000_000,
-              description:
-                'at what the interface sends at most, in kbit/s (tc-tbf(8)); null is without limit',
-            }),
-          ),
+        egressKbit: kbit('at what the interface sends at most, in kbit/s (tc-tbf(8)); null is without limit'),
+        ingressKbit: kbit(
+          'at what it receives at most, in kbit/s: of a veth, the other end is held back (tc-tbf(8)); of other types refused',
         ),
       }),
     ),
@@ -66,13 +66,38 @@ export const endOptionFields = {
   ),
 };
 
+/** The fields of each end of a link of any type, but for what it is called. */
+export const endFields = {
+  namespace: Type.Optional(ResourceName),
+  bridge: Type.Optional(
+    nullable(
+      Type.String({
+        ...ResourceName,
+        description: 'a bridge in the namespace of this end, by its resource name',
+      }),
+    ),
+  ),
+  ...interfaceFields,
+  ...endOptionFields,
+};
+
 /** The same in an answer. */
-export const endOptionAnswerFields = {
+export const endAnswerFields = {
+  interface: Type.String(),
+  namespace: Type.String(),
+  bridge: nullable(Type.String()),
+  addresses: Type.Array(Type.String()),
+  routes: Type.Array(ref(Route)),
+  mtu: Type.Integer(),
+  mac: nullable(Type.String()),
+  up: Type.Boolean(),
   txQueueLength: nullable(Type.Integer()),
   isolatedPort: Type.Boolean(),
   hairpin: Type.Boolean(),
   sysctls: Type.Record(Type.String(), Type.String()),
-  rate: nullable(strictObject({ egressKbit: Type.Integer() })),
+  rate: nullable(
+    strictObject({ egressKbit: nullable(Type.Integer()), ingressKbit: nullable(Type.Integer()) }),
+  ),
   offload: nullable(strictObject({ checksum: Type.Boolean() })),
 };
 
@@ -83,8 +108,14 @@ export interface EndOptions {
   hairpin?: true;
   /** By `FAMILY.conf.KEY` or `FAMILY.neigh.KEY`. */
   sysctls?: Record<string, string>;
-  rate?: { egressKbit: number };
+  /** At least one of the two. */
+  rate?: { egressKbit?: number; ingressKbit?: number };
   offload?: { checksum: boolean };
+}
+
+/** What the device at an end has of them itself; its rate is at what it sends, whichever end asks for it. */
+export interface DeviceOptions extends Omit<EndOptions, 'rate' | 'sysctls'> {
+  rate?: { egressKbit: number };
 }
 
 /** The name of an interface's sysctl as sysctl(8) has it: a dot in the name of the interface is a slash there. */
@@ -109,7 +140,10 @@ export function shownOptions(options: EndOptions): object {
     isolatedPort: isolatedPort ?? false,
     hairpin: hairpin ?? false,
     sysctls: sysctls ?? {},
-    rate: rate ?? null,
+    rate:
+      rate === undefined
+        ? null
+        : { egressKbit: rate.egressKbit ?? null, ingressKbit: rate.ingressKbit ?? null },
     offload: offload ?? null,
   };
 }

@@ -146,7 +146,17 @@ export type Tool = Static<typeof Tool>;
 
 const tool = nullable(ref(Tool));
 const Tools = strictObject(
-  { ip: tool, iptables: tool, ip6tables: tool, nsenter: tool, conntrack: tool, ping: tool, ss: tool },
+  {
+    ip: tool,
+    iptables: tool,
+    ip6tables: tool,
+    nsenter: tool,
+    conntrack: tool,
+    ping: tool,
+    ss: tool,
+    tc: tool,
+    ethtool: tool,
+  },
   { description: 'null for what is not installed' },
 );
 export type Tools = Static<typeof Tools>;

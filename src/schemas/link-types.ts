@@ -1,7 +1,7 @@
 import { Type, type Static, type TProperties } from 'typebox';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
-import { endOptionAnswerFields, endOptionFields, type EndOptions } from './end.ts';
-import { Route, interfaceFields, observedInterfaceFields, type InterfaceIntent } from './interface.ts';
+import { endAnswerFields, endFields, type EndOptions } from './end.ts';
+import { observedInterfaceFields, type InterfaceIntent } from './interface.ts';
 import { nullable, ref, strictObject } from './object.ts';
 
 /** How the macvlans of one parent see each other (ip-link(8)). */
@@ -14,19 +14,7 @@ const MAX_VXLAN_ID = 16_777_215;
 /** (uid_t) -1 stands for nobody in particular. */
 const MAX_USER_ID = 4_294_967_294;
 
-const endFields = {
-  interface: Type.Optional(InterfaceName),
-  namespace: Type.Optional(ResourceName),
-  ...interfaceFields,
-  ...endOptionFields,
-  labels: Type.Optional(Labels),
-};
-
-const bridge = Type.Optional(
-  nullable(
-    Type.String({ ...ResourceName, description: 'a bridge in the same namespace, by its resource name' }),
-  ),
-);
+const fields = { interface: Type.Optional(InterfaceName), ...endFields, labels: Type.Optional(Labels) };
 
 const userId = (description: string) =>
   Type.Optional(nullable(Type.Integer({ minimum: 0, maximum: MAX_USER_ID, description })));
@@ -74,7 +62,6 @@ const perType = {
         }),
       ),
     ),
-    bridge,
     mtu: Type.Optional(
       Type.Integer({
         minimum: 68,
@@ -87,24 +74,20 @@ const perType = {
   tap: {
     owner: userId('the user who may open it, by number; null is whoever may do all'),
     group: userId('the group that may open it, by number'),
-    bridge,
   },
 };
 
 function variants<N extends TProperties>(name: N, suffix: string) {
   return [
     strictObject(
-      { ...name, type: Type.Literal('macvlan'), ...endFields, ...perType.macvlan },
+      { ...name, type: Type.Literal('macvlan'), ...fields, ...perType.macvlan },
       { $id: `Macvlan${suffix}` },
     ),
     strictObject(
-      { ...name, type: Type.Literal('vxlan'), ...endFields, ...perType.vxlan },
+      { ...name, type: Type.Literal('vxlan'), ...fields, ...perType.vxlan },
       { $id: `Vxlan${suffix}` },
     ),
-    strictObject(
-      { ...name, type: Type.Literal('tap'), ...endFields, ...perType.tap },
-      { $id: `Tap${suffix}` },
-    ),
+    strictObject({ ...name, type: Type.Literal('tap'), ...fields, ...perType.tap }, { $id: `Tap${suffix}` }),
   ] as const;
 }
 
@@ -170,15 +153,7 @@ const SingleStatus = strictObject(
 );
 
 const answerFields = {
-  interface: Type.String(),
-  namespace: Type.String(),
-  bridge: nullable(Type.String()),
-  addresses: Type.Array(Type.String()),
-  routes: Type.Array(ref(Route)),
-  mtu: Type.Integer(),
-  mac: nullable(Type.String()),
-  up: Type.Boolean(),
-  ...endOptionAnswerFields,
+  ...endAnswerFields,
   labels: Labels,
   ...metaFields,
   status: ref(SingleStatus),

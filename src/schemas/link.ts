@@ -1,13 +1,7 @@
 import { Type, type Static } from 'typebox';
-import { endOptionAnswerFields, endOptionFields, type EndOptions, type ObservedOptions } from './end.ts';
+import { endAnswerFields, endFields, type EndOptions, type ObservedOptions } from './end.ts';
 import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
-import {
-  Route,
-  interfaceFields,
-  observedInterfaceFields,
-  type InterfaceIntent,
-  type ObservedInterface,
-} from './interface.ts';
+import { Route, observedInterfaceFields, type InterfaceIntent, type ObservedInterface } from './interface.ts';
 import { EndLease, type EndAssigned } from './ipam.ts';
 import {
   singleAnswers,
@@ -18,22 +12,8 @@ import {
   type SingleIntent,
   type SingleSpec,
 } from './link-types.ts';
-import { byType, nullable, ref, strictObject } from './object.ts';
+import { byType, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
-
-const endFields = {
-  namespace: Type.Optional(ResourceName),
-  bridge: Type.Optional(
-    nullable(
-      Type.String({
-        ...ResourceName,
-        description: 'a bridge in the namespace of this end, by its resource name',
-      }),
-    ),
-  ),
-  ...interfaceFields,
-  ...endOptionFields,
-};
 
 const LinkPeer = strictObject({ interface: InterfaceName, ...endFields }, { $id: 'LinkPeerSpec' });
 
@@ -80,7 +60,37 @@ export type LinkIntent = VethIntent | SingleIntent;
 
 /** The one end of a link, or the two of a veth pair. */
 export function endsOf(intent: LinkIntent): EndIntent[] {
-  return intent.type === 'veth' ? [intent, intent.peer] : [intent];
+  return namedEnds(intent).map(({ end }) => end);
+}
+
+/** The same, each with its name. */
+export function namedEnds(intent: LinkIntent): { name: EndName; end: EndIntent }[] {
+  const own = { name: 'own', end: intent } as const;
+  return intent.type === 'veth' ? [own, { name: 'peer', end: intent.peer }] : [own];
+}
+
+/** What holds back what the device at an end sends. */
+export interface Shaping {
+  egressKbit: number;
+  /** The field that says so, as a JSON pointer. */
+  field: string;
+}
+
+/**
+ * The rate of the device at an end, or null. All that comes in at an end of a veth pair was sent by the other one: so
+ * that is where `ingressKbit` is kept to, in a queue, rather than by dropping what has come already. The smaller one counts.
+ */
+export function shapingOf(link: LinkIntent, end: EndName): Shaping | null {
+  const [own, peer] = [
+    { at: '', rate: link.rate },
+    { at: '/peer', rate: link.type === 'veth' ? link.peer.rate : undefined },
+  ];
+  const [near, far] = end === 'own' ? [own, peer] : [peer, own];
+  const sends = near.rate?.egressKbit;
+  const receives = far.rate?.ingressKbit;
+  if (receives !== undefined && (sends === undefined || receives < sends))
+    return { egressKbit: receives, field: `${far.at}/rate/ingressKbit` };
+  return sends === undefined ? null : { egressKbit: sends, field: `${near.at}/rate/egressKbit` };
 }
 
 export interface LinkAssigned {
@@ -93,6 +103,8 @@ export interface LinkAssigned {
   peerIndex?: number;
   /** What was chosen for ends that say `auto`. */
   ends?: Partial<Record<EndName, EndAssigned>>;
+  /** The ends that refuse router advertisements; left out if none does. */
+  refusing?: EndName[];
 }
 
 const autoStatus = {
@@ -109,17 +121,6 @@ export const LinkStatus = strictObject(
   { $id: 'LinkStatus' },
 );
 
-const endAnswerFields = {
-  interface: Type.String(),
-  namespace: Type.String(),
-  bridge: nullable(Type.String()),
-  addresses: Type.Array(Type.String()),
-  routes: Type.Array(ref(Route)),
-  mtu: Type.Integer(),
-  mac: nullable(Type.String()),
-  up: Type.Boolean(),
-  ...endOptionAnswerFields,
-};
 const LinkPeerAnswer = strictObject(endAnswerFields, { $id: 'LinkPeer' });
 
 const Veth = strictObject(

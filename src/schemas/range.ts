@@ -66,3 +66,9 @@ export function overlap(a: Range, b: Range): boolean {
 export function isWithin(inner: Range, outer: Range): boolean {
   return inner.family === outer.family && outer.first <= inner.first && inner.last <= outer.last;
 }
+
+/** By family, then by where they begin. */
+export function compareRanges(a: Range, b: Range): number {
+  if (a.family !== b.family) return a.family - b.family;
+  return a.first < b.first ? -1 : a.first > b.first ? 1 : 0;
+}

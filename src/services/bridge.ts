@@ -3,11 +3,14 @@ import { parseBridge, readsOfBridge } from '../kernel/bridge.ts';
 import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
+import { ACCEPT_RA } from '../plan/advertisement.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
 import { resolvedBridge } from '../plan/ipam.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { HOST, refText } from '../schemas/common.ts';
+import { sysctlOfInterface } from '../schemas/end.ts';
 import { leaseTie } from '../schemas/ipam.ts';
+import { isSetByNamespace } from './advertisement.ts';
 import {
   checkFirewall,
   completeFirewall,
@@ -75,7 +78,8 @@ export const bridgeKind: KindService<'bridge'> = {
   }),
   ties: (intent, assigned) => tiesOfBridge(intent, assigned),
   usesIpam: ({ subnets }) => subnets.length > 0,
-  reads: readsOfBridge,
+  // What was written is not read again.
+  reads: (intent) => readsOfBridge(intent).map((read) => ({ ...read, sysctls: [] })),
   result: ({ intent, assigned: { index: _index, ...chosen } }, answers, draft) => {
     const observed = { ...parseBridge(intent, answers), firewall: writtenFirewall(intent, draft) };
     return {
@@ -112,10 +116,15 @@ export const bridgeKind: KindService<'bridge'> = {
       inode: null,
     };
   },
-  differences: ({ intent, assigned }, observed, draft) => [
-    ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, observed),
-    ...differencesIn(intent, observed.firewall, draft),
-  ],
+  differences: ({ intent, assigned }, observed, draft) => {
+    const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
+    const { acceptRa: _acceptRa, ...rest } = observed;
+    const seen = isSetByNamespace(key, intent.namespace, draft) ? rest : observed;
+    return [
+      ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen),
+      ...differencesIn(intent, observed.firewall, draft),
+    ];
+  },
   shown: (intent) => ({ ...intent, dns: intent.dns ?? [] }),
   status: ({ firewall }, observed, { subnets }) => ({
     ...(subnets === undefined

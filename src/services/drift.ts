@@ -87,7 +87,7 @@ function judge<K extends Ref['kind']>(
     .find((each) => each !== undefined);
   return {
     ref: { kind, name },
-    differences: service.differences(stored, service.seen(stored.intent, snapshot), draft),
+    differences: service.differences(stored, service.seen(stored.intent, snapshot, stored.assigned), draft),
     obstacle: obstacles.get(refText({ kind, name })) ?? failure?.message ?? null,
   };
 }

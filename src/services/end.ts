@@ -1,6 +1,7 @@
 import { HOST, type Ref } from '../schemas/common.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { sysctlsOfEnd, type EndOptions } from '../schemas/end.ts';
-import { endsOf, type EndIntent } from '../schemas/link.ts';
+import { endsOf, namedEnds, shapingOf, type EndIntent, type LinkIntent } from '../schemas/link.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
@@ -12,7 +13,7 @@ interface EndOptionsSpec {
   isolatedPort?: boolean;
   hairpin?: boolean;
   sysctls?: Record<string, string>;
-  rate?: { egressKbit?: number | null } | null;
+  rate?: { egressKbit?: number | null; ingressKbit?: number | null } | null;
   offload?: { checksum: boolean } | null;
 }
 
@@ -26,19 +27,17 @@ interface Context {
 export function completeOptions(at: string, spec: EndOptionsSpec, context: Context): EndOptions {
   checkOptions(at, spec, context);
   const { txQueueLength = null, sysctls = {}, offload = null } = spec;
-  const egressKbit = spec.rate?.egressKbit ?? null;
-  // The kernel takes it for an oversight and sets the length to its default (qdisc_create in net/sched/sch_api.c).
-  if (egressKbit !== null && txQueueLength === 0)
-    throw new Problem(
-      'unprocessable',
-      `${at}/txQueueLength is 0, and an interface with a rate has a queue; leave one of the two out`,
-    );
+  const { egressKbit = null, ingressKbit = null } = spec.rate ?? {};
+  const rate = {
+    ...(egressKbit === null ? {} : { egressKbit }),
+    ...(ingressKbit === null ? {} : { ingressKbit }),
+  };
   return {
     ...(txQueueLength === null ? {} : { txQueueLength }),
     ...(spec.isolatedPort === true ? { isolatedPort: true } : {}),
     ...(spec.hairpin === true ? { hairpin: true } : {}),
     ...(Object.keys(sysctls).length === 0 ? {} : { sysctls }),
-    ...(egressKbit === null ? {} : { rate: { egressKbit } }),
+    ...(Object.keys(rate).length === 0 ? {} : { rate }),
     ...(offload === null ? {} : { offload }),
   };
 }
@@ -62,6 +61,19 @@ function checkOptions(
     );
 }
 
+/** Throws unless what is to send at a rate has a queue. */
+export function checkQueues(link: LinkIntent): void {
+  for (const { name, end } of namedEnds(link)) {
+    const shaping = shapingOf(link, name);
+    // The kernel takes it for an oversight and sets the length to its default (qdisc_create in net/sched/sch_api.c).
+    if (shaping !== null && end.txQueueLength === 0)
+      throw new Problem(
+        'unprocessable',
+        `${name === 'own' ? '' : '/peer'}/txQueueLength is 0, and what comes by there is held back by ${shaping.field} in a queue; leave one of the two out`,
+      );
+  }
+}
+
 /** Throws if the namespace of an end sets one of its sysctls as well; `at` is where the fields of the end are. */
 export function checkSysctlsOfEnd(at: string, end: EndIntent, draft: Draft): void {
   const { sysctls = {} } = draft.get('namespace', end.namespace)?.intent ?? {};
@@ -77,7 +89,7 @@ export function checkSysctlsOfEnd(at: string, end: EndIntent, draft: Draft): voi
 
 /** The same from the other side. */
 export function checkSysctlsOfNamespace({ name, sysctls }: NamespaceIntent, draft: Draft): void {
-  if (!Object.keys(sysctls).some((key) => OF_INTERFACE.test(key))) return;
+  if (!Object.keys(sysctls).some((key) => interfaceOfSysctl(key) !== null)) return;
   for (const ref of draft.referrers({ kind: 'namespace', name })) {
     const link = ref.kind === 'link' ? draft.get('link', ref.name)?.intent : undefined;
     const ends = link === undefined ? [] : endsOf(link).filter(({ namespace }) => namespace === name);
@@ -85,8 +97,6 @@ export function checkSysctlsOfNamespace({ name, sysctls }: NamespaceIntent, draf
     if (both !== undefined) throw takenSysctl(both, ref);
   }
 }
-
-const OF_INTERFACE = /^net\.ipv[46]\.(?:conf|neigh)\./;
 
 function takenSysctl(key: string, owner: Ref): Problem {
   return new Problem(

@@ -1,8 +1,8 @@
 import type { HeldTie } from '../db/resources.ts';
-import { isIn, single } from '../plan/ipam.ts';
+import { isIn } from '../plan/ipam.ts';
 import { refText } from '../schemas/common.ts';
 import { addressOfLease } from '../schemas/ipam.ts';
-import type { Range } from '../schemas/range.ts';
+import { compareRanges, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import { Problem } from './problem.ts';
 
 /** So many are named at most where a subnet is full. */
@@ -21,7 +21,9 @@ export function exhausted(
 ): Problem {
   const others = held
     .filter(({ what }) => addressOfLease(what) !== gateway && isIn(addressOfLease(what), usable))
-    .toSorted((a, b) => compareRanges(single(addressOfLease(a.what)), single(addressOfLease(b.what))));
+    .toSorted((a, b) =>
+      compareRanges(rangeOfNetwork(addressOfLease(a.what)), rangeOfNetwork(addressOfLease(b.what))),
+    );
   const byLink = Map.groupBy(others, refText);
   const named = [...byLink]
     .slice(0, MOST_NAMED)
@@ -52,9 +54,4 @@ function countIn({ family, first, last }: Range, others: readonly Range[]): bigi
     from = end + 1n;
   }
   return count;
-}
-
-export function compareRanges(a: Range, b: Range): number {
-  if (a.family !== b.family) return a.family - b.family;
-  return a.first < b.first ? -1 : a.first > b.first ? 1 : 0;
 }

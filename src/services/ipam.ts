@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Stored, Tie } from '../db/resources.ts';
-import { byGateways, firstGap, isIn, resolvedEnd, single, usableOf, usesAuto } from '../plan/ipam.ts';
+import { byGateways, firstGap, isIn, resolvedEnd, usableOf, usesAuto } from '../plan/ipam.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import {
@@ -21,9 +21,11 @@ import {
   type LinkIntent,
 } from '../schemas/link.ts';
 import { addressOf, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
+import { refusingEnds } from './advertisement.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU, addressTie, routeTie } from './interface.ts';
 import { exhausted } from './exhausted.ts';
+import { linksOn } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** What is needed to choose addresses and subnets. */
@@ -36,8 +38,8 @@ export interface Choosing {
   now: string;
 }
 
-/** The ends of a link, each with the bridge that is at the other one. */
-export function endsOfLink(intent: LinkIntent): { name: EndName; end: EndIntent; bridge: string | null }[] {
+/** The two ends of a veth pair, each with the bridge at the other one; a link of one end has no other. */
+function pairedEnds(intent: LinkIntent): { name: EndName; end: EndIntent; bridge: string | null }[] {
   if (intent.type !== 'veth') return [];
   return [
     { name: 'own', end: intent, bridge: intent.peer.bridge },
@@ -57,7 +59,7 @@ export function assignEnds(
 ): Pick<LinkAssigned, 'ends'> {
   const link: Ref = { kind: 'link', name: intent.name };
   const ends: NonNullable<LinkAssigned['ends']> = {};
-  for (const { name, end, bridge } of endsOfLink(intent)) {
+  for (const { name, end, bridge } of pairedEnds(intent)) {
     if (!usesAuto(end)) continue;
     const at = name === 'own' ? '' : '/peer';
     const had = before?.assigned.ends?.[name];
@@ -128,7 +130,7 @@ class EndChoice {
     const held = draft.tiesAt(leasePlace(bridge.name)).filter((tie) => refText(tie) !== refText(link));
     const reserved = bridge.intent.reserved.map(parseReserved);
     const others = held.map(({ what }) => addressOfLease(what));
-    const taken = [...reserved, ...[gateway, ...others, ...fixedOf(end)].map(single)];
+    const taken = [...reserved, ...[gateway, ...others, ...fixedOf(end)].map(rangeOfNetwork)];
     for (;;) {
       const gap = firstGap(usable, taken);
       if (gap === null) throw exhausted(bridge.name, subnet, { held, gateway, reserved, usable });
@@ -136,7 +138,7 @@ class EndChoice {
       // Something else in that namespace may have it, by another bridge.
       const other = draft.claimant({ namespace: end.namespace, what: addressTie(address) });
       if (other === null || refText(other) === refText(link)) return address;
-      taken.push(single(address));
+      taken.push(rangeOfNetwork(address));
     }
   }
 
@@ -174,7 +176,7 @@ export function leaseTiesOf(
     const { bridge, leases } = ends?.[name] ?? { bridge: '', leases: [] };
     return leases.map(({ address }) => leaseTie(bridge, address));
   });
-  const needs = endsOfLink(intent).flatMap(({ end, bridge }) =>
+  const needs = pairedEnds(intent).flatMap(({ end, bridge }) =>
     bridge === null ? [] : fixedOf(end).map((address) => leaseTie(bridge, address)),
   );
   return { claims, needs };
@@ -186,7 +188,7 @@ function fixedOf({ addresses }: EndIntent): string[] {
 
 /** Throws if a fixed address of a link was given to another one, or is the bridge's. */
 export function checkFixed(intent: LinkIntent, draft: Draft): void {
-  for (const { name, end, bridge } of endsOfLink(intent))
+  for (const { name, end, bridge } of pairedEnds(intent))
     for (const address of bridge === null ? [] : fixedOf(end)) {
       const other = draft.claimant(leaseTie(bridge ?? '', address));
       if (other !== null && refText(other) !== refText({ kind: 'link', name: intent.name }))
@@ -199,8 +201,8 @@ export function checkFixed(intent: LinkIntent, draft: Draft): void {
 }
 
 /**
- * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay. Tells
- * for which links.
+ * After the subnets of a bridge have changed: what was chosen out of them is chosen again where it can't stay, and what is
+ * on it refuses router advertisements or not. Tells for which links.
  *
  * @throws Problem if a link would be without
  */
@@ -210,14 +212,14 @@ export function reassign(before: Stored<'bridge'>, choosing: Choosing): Stored<'
   const { subnets } = before.assigned;
   const links: Stored<'link'>[] = [];
   if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return links;
-  for (const ref of draft.referrers({ kind: 'bridge', name: bridge })) {
-    const link = ref.kind === 'link' ? draft.get('link', ref.name) : null;
-    if (
-      link === null ||
-      !endsOfLink(link.intent).some((each) => each.bridge === bridge && usesAuto(each.end))
-    )
-      continue;
-    const assigned = { ...link.assigned, ...chooseAgain(bridge, link, choosing) };
+  for (const link of linksOn(bridge, draft)) {
+    const { refusing: _refusing, ...chosen } = link.assigned;
+    const isGiven = pairedEnds(link.intent).some((each) => each.bridge === bridge && usesAuto(each.end));
+    const assigned = {
+      ...chosen,
+      ...(isGiven ? chooseAgain(bridge, link, choosing) : {}),
+      ...refusingEnds(link.intent, draft),
+    };
     if (isDeepStrictEqual(assigned, link.assigned)) continue;
     const { revision } = link;
     const changed = {

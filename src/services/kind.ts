@@ -55,9 +55,9 @@ export interface KindService<K extends Kind> {
     draft: Draft,
   ) => { observed: ObservedOf<K>; assigned: AssignedOf<K> };
   /** What the kernel has now. */
-  look: (intent: IntentOf<K>, processes: Processes) => Promise<ObservedOf<K>>;
+  look: (intent: IntentOf<K>, processes: Processes, assigned: AssignedOf<K>) => Promise<ObservedOf<K>>;
   /** The same, out of a snapshot of all that is recorded. */
-  seen: (intent: IntentOf<K>, snapshot: Snapshot) => ObservedOf<K>;
+  seen: (intent: IntentOf<K>, snapshot: Snapshot, assigned: AssignedOf<K>) => ObservedOf<K>;
   /** Whether the intent still means what it meant when it was recorded; it does, where this is left out. */
   isCurrent?: (stored: Stored<K>) => boolean;
   /** Looks for what there is already to be adopted; left out where that is no use. Null: nothing is there. */

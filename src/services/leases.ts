@@ -1,8 +1,7 @@
 import type { ResourceRepository } from '../db/resources.ts';
 import type { Lease } from '../schemas/ipam.ts';
 import { endNames } from '../schemas/link.ts';
-import { rangeOfNetwork } from '../schemas/range.ts';
-import { compareRanges } from './exhausted.ts';
+import { compareRanges, rangeOfNetwork } from '../schemas/range.ts';
 
 /** What was given out of the subnets of a bridge, in order of address. No process is started. */
 export function leasesOf(bridge: string, resources: ResourceRepository): Lease[] {

@@ -1,28 +1,12 @@
 import type { Ties } from '../db/resources.ts';
-import {
-  parseFound,
-  parseNamespaceId,
-  readOfFound,
-  readOfNamespaceIds,
-  type FoundDevice,
-} from '../kernel/adoption.ts';
-import { observedInterface } from '../kernel/interface.ts';
-import {
-  asWritten,
-  optionsOfEnd,
-  parseLink,
-  readExtrasOfLink,
-  readsOfLink,
-  type ExtrasByNamespace,
-} from '../kernel/link.ts';
-import type { Answer } from '../kernel/sessions.ts';
+import { asWritten, parseLink, readExtrasOfLink, readsOfLink } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { asPort } from '../plan/bridge-firewall.ts';
 import { resolvedLink, usesAuto } from '../plan/ipam.ts';
-import { differencesOfLink, endKey } from '../plan/link.ts';
+import { differencesOfLink } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
-import { shownOptions, sysctlsOfEnd } from '../schemas/end.ts';
-import { HOST, refText, type Difference, type Ref } from '../schemas/common.ts';
+import { shownOptions } from '../schemas/end.ts';
+import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { EndAssigned } from '../schemas/ipam.ts';
 import {
   endsOf,
@@ -35,8 +19,9 @@ import {
   type VethIntent,
   type VethSpec,
 } from '../schemas/link.ts';
+import { refusingEnds, withoutThoseOfNamespaces } from './advertisement.ts';
 import type { Draft } from './draft.ts';
-import { checkSysctlsOfEnd, completeOptions } from './end.ts';
+import { checkQueues, checkSysctlsOfEnd, completeOptions } from './end.ts';
 import {
   checkClaims,
   checkReference,
@@ -44,10 +29,10 @@ import {
   claimsOfInterface,
   completeInterface,
   completeInterfaceName,
-  routesOf,
 } from './interface.ts';
 import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
-import type { Found, KindService } from './kind.ts';
+import type { KindService } from './kind.ts';
+import { findLink } from './link-adoption.ts';
 import {
   assignSingle,
   checkSingle,
@@ -65,10 +50,9 @@ const MOST_PORTS = 1_000;
 export const linkKind: KindService<'link'> = {
   kind: 'link',
   complete: (spec) => {
-    if (spec.type !== 'veth') return completeSingle(spec);
-    const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
-    const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
-    return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
+    const intent = spec.type === 'veth' ? completeVeth(spec) : completeSingle(spec);
+    checkQueues(intent);
+    return intent;
   },
   check: (intent, draft, before) => {
     const owner: Ref = { kind: 'link', name: intent.name };
@@ -92,15 +76,18 @@ export const linkKind: KindService<'link'> = {
     intent.type === 'veth'
       ? {
           ...assignEnds(intent, before, choosing),
+          ...refusingEnds(intent, choosing.draft),
           mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
           peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
         }
-      : assignSingle(intent, before?.assigned),
+      : { ...assignSingle(intent, before?.assigned), ...refusingEnds(intent, choosing.draft) },
   ties: (intent, assigned) => (intent.type === 'veth' ? tiesOfLink(intent, assigned) : tiesOfSingle(intent)),
   usesIpam: (intent) => endsOf(intent).some(usesAuto),
   // What was written is not read again.
   reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
-  result: ({ intent, assigned: { mac, peerMac, ends } }, answers) => {
+  result: ({ intent: given, assigned }, answers) => {
+    const { mac, peerMac, ends, refusing } = assigned;
+    const intent = resolvedLink(given, assigned);
     const observed = asWritten(intent, parseLink(intent, answers));
     const { index } = observed;
     const peerIndex = 'peer' in observed ? observed.peer.index : null;
@@ -112,20 +99,23 @@ export const linkKind: KindService<'link'> = {
       mac,
       ...(peerMac === undefined ? {} : { peerMac }),
       ...(ends === undefined ? {} : { ends }),
+      ...(refusing === undefined ? {} : { refusing }),
     };
     return { observed, assigned: { ...own, ...indexes } };
   },
-  seen: (intent, snapshot) =>
-    parseLink(
+  seen: (given, snapshot, assigned) => {
+    const intent = resolvedLink(given, assigned);
+    return parseLink(
       intent,
       readsOfLink(intent).map((read) => answerFrom(snapshot, read)),
       new Map([...snapshot.inside].map(([namespace, { extras }]) => [namespace, extras])),
-    ),
-  look: lookAtLink,
+    );
+  },
+  look: async (intent, processes, assigned) => lookAtLink(resolvedLink(intent, assigned), processes),
   find: async (intent, processes) =>
     intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
   differences: ({ intent, assigned }, observed, draft) =>
-    differencesOfLink(withIsolation(resolvedLink(intent, assigned), draft), assigned, observed, {
+    differencesOfLink(effective(resolvedLink(intent, assigned), draft), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),
       peer: intent.type === 'veth' ? interfaceOfBridge(intent.peer.bridge, draft) : null,
     }),
@@ -139,6 +129,12 @@ export const linkKind: KindService<'link'> = {
     ...('peer' in observed ? { peer: statusOfEnd(observed.peer, ends?.peer) } : {}),
   }),
 };
+
+function completeVeth(spec: VethSpec): VethIntent {
+  const own = completeEnd('', completeInterfaceName(spec.interface, spec.name), spec);
+  const peer = completeEnd('/peer', spec.peer.interface, spec.peer);
+  return { name: spec.name, type: spec.type, ...own, peer, labels: spec.labels ?? {} };
+}
 
 function completeEnd(at: string, name: string, spec: VethSpec | LinkPeerSpec): EndIntent {
   const { namespace = HOST, bridge = null } = spec;
@@ -195,10 +191,15 @@ function tiesOfLink(given: VethIntent, assigned: Pick<LinkAssigned, 'ends'> = {}
 }
 
 /** What is asked of its ends by themselves, or by the firewall of their bridge. */
+/** A link as its bridges and namespaces have it. */
+function effective(intent: LinkIntent, draft: Draft): LinkIntent {
+  return withIsolation(withoutThoseOfNamespaces(intent, draft), draft);
+}
+
 function withIsolation(intent: LinkIntent, draft: Draft): LinkIntent {
-  const effective = <E extends EndIntent>(end: E): E =>
+  const isolated = <E extends EndIntent>(end: E): E =>
     asPort(end, end.bridge === null ? null : (draft.get('bridge', end.bridge)?.intent ?? null));
-  return intent.type === 'veth' ? { ...effective(intent), peer: effective(intent.peer) } : effective(intent);
+  return intent.type === 'veth' ? { ...isolated(intent), peer: isolated(intent.peer) } : isolated(intent);
 }
 
 function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {
@@ -212,90 +213,4 @@ function statusOfEnd(
   const { leases, gateways } = chosen ?? {};
   const auto = leases === undefined ? {} : { leases, gateways };
   return { index, mac, mtu, up, operstate, addresses, statistics, ...auto };
-}
-
-async function findLink(intent: VethIntent, processes: Processes): Promise<Found<'link'> | null> {
-  const ends = [intent, intent.peer];
-  const answers = await lookAt(
-    processes,
-    ends.map((end) => ({
-      ...readOfFound(end.namespace, end.interface, routesOf(end)),
-      sysctls: sysctlsOfEnd(end),
-    })),
-  );
-  const own = parseFound(intent.interface, routesOf(intent), answers[0]);
-  const peer = parseFound(intent.peer.interface, routesOf(intent.peer), answers[1]);
-  if (own === null && peer === null) return null;
-  const extras =
-    own === null || peer === null ? new Map<never, never>() : await readExtrasOfLink(processes, intent);
-  const link: Ref = { kind: 'link', name: intent.name };
-  return {
-    observed: {
-      ...observedEnd(intent, own, answers[0] ?? null, extras),
-      peer: observedEnd(intent.peer, peer, answers[1] ?? null, extras),
-    },
-    assigned: {
-      mac: intent.mac ?? own?.entry.mac ?? '',
-      peerMac: intent.peer.mac ?? peer?.entry.mac ?? '',
-    },
-    mismatches: await mismatchesOf(intent, own, peer, processes),
-    devices: {
-      ...(own === null ? {} : { [endKey(link, 'own')]: own.marks }),
-      ...(peer === null ? {} : { [endKey(link, 'peer')]: peer.marks }),
-    },
-    inode: null,
-  };
-}
-
-function observedEnd(
-  end: EndIntent,
-  found: FoundDevice | null,
-  answer: Answer | null,
-  extras: ExtrasByNamespace,
-): ObservedEnd {
-  const entry = found?.entry;
-  return {
-    ...observedInterface(entry),
-    bridge: entry?.bridge ?? null,
-    routes: found?.routes ?? [],
-    options: optionsOfEnd(end, entry, answer, extras),
-  };
-}
-
-/** Why the two are not the ends of one veth pair. */
-async function mismatchesOf(
-  intent: VethIntent,
-  own: FoundDevice | null,
-  peer: FoundDevice | null,
-  processes: Processes,
-): Promise<Difference[]> {
-  const mismatches = [typeMismatch('', own), typeMismatch('/peer', peer)].flat();
-  if (mismatches.length > 0 || own === null || peer === null) return mismatches;
-  if (await arePeers(intent, own, peer, processes)) return [];
-  const observed = `${intent.interface} and ${intent.peer.interface} are of two pairs`;
-  return [{ path: '/peer', intended: 'the other end of the same pair', observed }];
-}
-
-function typeMismatch(path: string, found: FoundDevice | null): Difference[] {
-  if (found === null) return [{ path, intended: 'veth', observed: null }];
-  const { type } = found.entry;
-  return type === 'veth' ? [] : [{ path, intended: 'veth', observed: type }];
-}
-
-/** An index says which interface it is only together with the namespace, and that has an id as seen from each other. */
-async function arePeers(
-  { namespace, peer: { namespace: peerNamespace } }: VethIntent,
-  { entry: own }: FoundDevice,
-  { entry: peer }: FoundDevice,
-  processes: Processes,
-): Promise<boolean> {
-  if (namespace === peerNamespace) return own.peerName === peer.name && peer.peerName === own.name;
-  if (own.peerIndex !== peer.index || peer.peerIndex !== own.index) return false;
-  // Seen from where the other one has a name: the daemon's own namespace has none.
-  const [from, to, id] =
-    peerNamespace === HOST
-      ? [peerNamespace, namespace, peer.peerNamespaceId]
-      : [namespace, peerNamespace, own.peerNamespaceId];
-  const [answer] = await lookAt(processes, [readOfNamespaceIds(from)]);
-  return id !== null && parseNamespaceId(to, answer) === id;
 }

@@ -272,9 +272,9 @@ export class ResourceService {
     return { ...done, body: done.resource === null ? null : this.#present(done.resource) };
   }
 
-  async #look<K extends Kind>({ kind, intent }: Stored<K>): Promise<ObservedOf<K>> {
+  async #look<K extends Kind>({ kind, intent, assigned }: Stored<K>): Promise<ObservedOf<K>> {
     try {
-      return await this.#deps.lookLimit(() => kindOf(kind).look(intent, this.#deps.processes));
+      return await this.#deps.lookLimit(() => kindOf(kind).look(intent, this.#deps.processes, assigned));
     } catch (error) {
       throw error instanceof CommandFailed ? problemOfCommand(error) : error;
     }

@@ -3,7 +3,7 @@ import type { Store } from '../db/store.ts';
 import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
-import { endKey } from '../plan/link.ts';
+import { endKey } from '../plan/end.ts';
 import { compile } from '../plan/plan.ts';
 import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { AnyPlaced } from '../schemas/resource.ts';

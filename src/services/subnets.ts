@@ -4,7 +4,7 @@ import { parsePrefix } from '../schemas/address.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import { HOST, refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
-import { endsOf, type LinkIntent } from '../schemas/link.ts';
+import { endsOf } from '../schemas/link.ts';
 import {
   AUTO,
   isAutoSubnet,
@@ -18,6 +18,7 @@ import { isWithin, overlap, parseReserved, rangeOfNetwork } from '../schemas/ran
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
 import { placesOf, type Choosing } from './ipam.ts';
+import { linksOn } from './on-bridge.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
 
 /** Throws for what the schema of a bridge could not say of its subnets. */
@@ -138,21 +139,11 @@ function ownDevices({ name, namespace, interface: device }: BridgeIntent, draft:
   );
 }
 
-function linksOn(bridge: string, draft: Draft): Stored<'link'>[] {
-  return draft.all('link').filter(({ intent }) => isOn(intent, bridge, draft));
-}
-
-/** Whether a link is a port of the bridge, or a macvlan on it. */
-function isOn(intent: LinkIntent, bridge: string, draft: Draft): boolean {
-  if (intent.type !== 'macvlan') return endsOf(intent).some((end) => end.bridge === bridge);
-  const at = draft.get('bridge', bridge)?.intent;
-  return at?.interface === intent.parent && at.namespace === intent.parentNamespace;
-}
-
 /** The addresses, routes and subnets of all that is recorded, but for the bridge and what is on it. */
 function occupiedByIntents(bridge: string, draft: Draft): Occupied[] {
   const bridges = draft.all('bridge').filter(({ name }) => name !== bridge);
-  const links = draft.all('link').filter(({ intent }) => !isOn(intent, bridge, draft));
+  const near = new Set(linksOn(bridge, draft).map(({ name }) => name));
+  const links = draft.all('link').filter(({ name }) => !near.has(name));
   return [
     ...bridges.flatMap(({ kind, name, intent, assigned }) => [
       ...(assigned.subnets ?? []).flatMap(({ subnet }) =>

@@ -218,8 +218,8 @@ export class Suspicion {
   }
 
   #intended({ kind, name }: Ref): Intended[] {
-    if (kind === 'bridge') return endsOfBridge(this.#resources.get(kind, name));
-    return kind === 'link' ? endsOfLink(this.#resources.get(kind, name)) : [];
+    if (kind === 'bridge') return intendedOfBridge(this.#resources.get(kind, name));
+    return kind === 'link' ? intendedOfLink(this.#resources.get(kind, name)) : [];
   }
 
   #add({ kind, name }: Ref): void {
@@ -240,14 +240,14 @@ function isAsIntended(end: Intended, event: LinkEvent): boolean {
   );
 }
 
-function endsOfBridge(stored: Stored<'bridge'> | null): Intended[] {
+function intendedOfBridge(stored: Stored<'bridge'> | null): Intended[] {
   if (stored === null) return [];
   const { assigned, observed } = stored;
   const intent = resolvedBridge(stored.intent, assigned);
   return [{ ...intent, bridge: null, assignedMac: assigned.mac, index: observed?.index ?? null }];
 }
 
-function endsOfLink(stored: Stored<'link'> | null): Intended[] {
+function intendedOfLink(stored: Stored<'link'> | null): Intended[] {
   if (stored === null) return [];
   const { assigned, observed } = stored;
   const intent = resolvedLink(stored.intent, assigned);
@@ -287,8 +287,8 @@ function isOddChain({ chain, deleted }: { chain: string; deleted: boolean }): bo
 export function devicesUp(resources: ResourceRepository): Set<string> {
   const everything = { after: null, limit: -1, labels: [], references: [] };
   const ends = [
-    ...resources.list('bridge', everything).flatMap(endsOfBridge),
-    ...resources.list('link', everything).flatMap(endsOfLink),
+    ...resources.list('bridge', everything).flatMap(intendedOfBridge),
+    ...resources.list('link', everything).flatMap(intendedOfLink),
   ];
   return new Set(
     ends.flatMap(({ up, namespace, index }) => (up && index !== null ? [`${namespace} ${index}`] : [])),

@@ -404,6 +404,8 @@ describe('what others made', () => {
       use: { boundNamespaces: 2, recorded: { namespaces: 0, links: 0, bridges: 0, nat: 0 } },
     });
     expect(answer.tools.ip?.version).toMatch(/^\d+\.\d+/);
+    expect(answer.tools.tc?.version).toMatch(/^\d+\.\d+/);
+    expect(answer.tools.ethtool?.version).toMatch(/^\d+\.\d+$/);
     expect(answer.tools.iptables?.variant).toMatch(/^(nf_tables|legacy)$/);
   });
 });

@@ -65,6 +65,33 @@ describe('masquerade', () => {
     expect((await run('cat', '/proc/sys/net/ipv6/conf/all/forwarding')).trim()).toBe('0');
   });
 
+  it('gives a dual-stack network with addresses of its own a way out in both families', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    const bridge = { name: 'br00', subnets: ['10.1.1.0/24', 'fd00:1::/64'] };
+    expect((await request.post('/bridges').send(bridge)).status).toBe(201);
+    const routes = [{ to: 'default', via: 'auto' }];
+    const peer = { interface: 'eth0', namespace: 'blue', addresses: ['auto'], routes };
+    const link = await request.post('/links').send({ name: 'veth00', type: 'veth', bridge: 'br00', peer });
+    expect(link.status).toBe(201);
+    expect([await pings('blue', FAR_HOST), await pings('blue', FAR_HOST6)]).toEqual([false, false]);
+    for (const [name, source] of [
+      ['out4', '10.1.1.0/24'],
+      ['out6', 'fd00:1::/64'],
+    ]) {
+      const out = { name, source, type: 'masquerade', inInterface: 'br00', outInterface: 'uplink0' };
+      expect((await request.post('/nat').send(out)).status).toBe(201);
+    }
+    expect([await pings('blue', FAR_HOST), await pings('blue', FAR_HOST6)]).toEqual([true, true]);
+    for (const file of ['ipv4/ip_forward', 'ipv6/conf/all/forwarding'])
+      expect((await run('cat', `/proc/sys/net/${file}`)).trim()).toBe('1');
+    // Translated: the other side sees the address of uplink0, and nothing from outside gets in.
+    await run('ip', '-n', 'internet', 'route', 'add', 'fd00:1::/64', 'via', '2001:db8:51::2');
+    onTestFinished(async () => void (await run('ip', '-n', 'internet', 'route', 'delete', 'fd00:1::/64')));
+    expect(await pings('internet', 'fd00:1::2')).toBe(false);
+    expect(await pings('blue', FAR_HOST6)).toBe(true);
+  });
+
   it('leaves every interface but its own, where none is named, and not the network itself', async () => {
     const daemon = await startDaemon();
     await makeNetwork(daemon);

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { bridgeExamples, linkExamples, namespaceExamples, natExamples } from '../../src/routes/examples.ts';
+import { bridgeExamples, namespaceExamples, natExamples } from '../../src/routes/examples.ts';
+import { linkExamples } from '../../src/routes/link-examples.ts';
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -51,6 +52,9 @@ export const known = fc.constantFrom(
   'veth00',
   'veth10',
   'out',
+  'mac0',
+  'vx0',
+  'tap0',
   'uplink0',
   'internet',
   '1',
@@ -117,7 +121,23 @@ const plausible: Record<string, fc.Arbitrary<Json>> = {
     { maxKeys: 2 },
   ),
   pid: fc.constantFrom(1, 4_194_304, null),
-  type: fc.constantFrom('veth', 'masquerade', 'snat', 'dnat'),
+  type: fc.constantFrom('veth', 'macvlan', 'vxlan', 'tap', 'masquerade', 'snat', 'dnat'),
+  parent: known,
+  parentNamespace: known,
+  mode: fc.constantFrom('bridge', 'private', 'vepa', 'passthru'),
+  id: fc.constantFrom(0, 42, 16_777_215, 16_777_216),
+  remote: host,
+  group: fc.constantFrom<Json>('239.1.1.1', 'ff05::100', 5, null),
+  device: known,
+  owner: fc.constantFrom(0, 1000, 4_294_967_295, null),
+  txQueueLength: fc.constantFrom(0, 500, null),
+  isolatedPort: fc.boolean(),
+  hairpin: fc.boolean(),
+  rate: fc.constantFrom<Json>({ egressKbit: 1000 }, { ingressKbit: 1000 }, { egressKbit: null }, null),
+  offload: fc.constantFrom<Json>({ checksum: false }, null),
+  subnets: fc.uniqueArray(fc.constantFrom('10.1.1.0/24', '10.6.0.0/31', 'fd00::/64', 'auto', 'auto-ipv6'), {
+    maxLength: 3,
+  }),
   source: fc.constantFrom('10.1.1.0/24', '0.0.0.0/0', 'fd00::/64', '10.1.1.0/25'),
   toAddress: host,
   forward: fc.constantFrom('established', 'any', 'none'),
@@ -187,6 +207,12 @@ export const samples: readonly { method: string; path: string; body: Json }[] = 
     { method: 'POST', path: `/${collection}`, body: { ...create, name: 'new' } },
     { method: 'PUT', path: `/${collection}/new`, body: { ...create, name: 'new' } },
     { method: 'PATCH', path: `/${collection}/new`, body: patch },
+  ]),
+  ...Object.values(linkExamples.others).flatMap(({ create, patch }) => [
+    { method: 'POST', path: '/links', body: { ...create, name: 'new' } },
+    { method: 'PUT', path: `/links/${create.name}`, body: create },
+    { method: 'PATCH', path: `/links/${create.name}`, body: patch },
+    { method: 'DELETE', path: `/links/${create.name}`, body: null },
   ]),
   {
     method: 'POST',

@@ -4,13 +4,17 @@ import type { EndOptions } from '../../src/schemas/end.ts';
 /** Nothing most of the time, as most links are. */
 export type DrawnOptions = EndOptions;
 
+const rates = fc.constantFrom(1000, 2000);
+
 /** Any of them, or none. */
 export const drawnOptions: fc.Arbitrary<DrawnOptions> = fc.record(
   {
     txQueueLength: fc.constantFrom(1, 500, 1000),
     isolatedPort: fc.constant<true>(true),
     hairpin: fc.constant<true>(true),
-    rate: fc.record({ egressKbit: fc.constantFrom(1000, 2000) }),
+    rate: fc
+      .record({ egressKbit: rates, ingressKbit: rates }, { requiredKeys: [] })
+      .filter((rate) => Object.keys(rate).length > 0),
     offload: fc.record({ checksum: fc.boolean() }),
     sysctls: fc.constantFrom<Record<string, string>>(
       { 'ipv4.conf.rp_filter': '1' },

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
+import { ACCEPT_RA, refusesAdvertisements, refusingLink } from '../../src/plan/advertisement.ts';
 import type { Intent } from '../../src/plan/intent.ts';
 import { refText } from '../../src/schemas/common.ts';
 import type { BridgeFirewall } from '../../src/schemas/bridge-firewall.ts';
 import type { AnyPlaced, Placed } from '../../src/schemas/resource.ts';
 import { sysctlOfInterface } from '../../src/schemas/end.ts';
-import type { EndIntent } from '../../src/schemas/link.ts';
+import { endNames, type EndIntent } from '../../src/schemas/link.ts';
 import { bridgeKind } from '../../src/services/bridge.ts';
 import { localnetKey } from '../../src/schemas/nat.ts';
 import { linkKind } from '../../src/services/link.ts';
@@ -27,6 +28,7 @@ interface Draw {
     mtu: number;
     stp: boolean;
     up: boolean;
+    six: boolean;
     firewall: DrawnFirewall | null;
   }[];
   links: {
@@ -90,6 +92,7 @@ const draws: fc.Arbitrary<Draw> = fc.record({
       mtu: fc.constantFrom(1500, 1400),
       stp: fc.boolean(),
       up: fc.boolean(),
+      six: fc.boolean(),
       firewall: fc.option(firewall),
     }),
     { selector: ({ name }) => name, maxLength: 3 },
@@ -146,12 +149,13 @@ export const sysctlDefaults: ReadonlyMap<string, string> = new Map(
 );
 
 function ofInterfaces(namespace: string): [string, string][] {
-  const kinds = ['o', 'p', 's'];
+  const kinds = ['o', 'p', 's', 'br'];
   const names = kinds.flatMap((kind) => [0, 1, 2, 3, 4].flatMap((n) => [`${kind}${n}`, `${kind}${n}x`]));
   const bridges = [0, 1, 2].flatMap((n) => [`br${n}`, `br${n}x`]);
   const localnets = bridges.map((name): [string, string] => [`${namespace} ${localnetKey(name)}`, '0']);
   const ofEnds = names.flatMap((name): [string, string][] => [
     [`${namespace} ${sysctlOfInterface(name, 'ipv4.conf.rp_filter')}`, '0'],
+    [`${namespace} ${sysctlOfInterface(name, ACCEPT_RA)}`, '1'],
     [`${namespace} ${sysctlOfInterface(name, 'ipv6.neigh.gc_stale_time')}`, '60'],
   ]);
   return [...localnets, ...ofEnds];
@@ -164,7 +168,7 @@ function build(draw: Draw): Intent {
   for (const { name, sysctl } of draw.namespaces) add(namespaceOf(name, sysctl));
   const isThere = (namespace: string): boolean => resources.has(`namespace/${namespace}`);
 
-  for (const { name, namespace, suffix, addresses, mtu, stp, up, firewall: drawn } of draw.bridges) {
+  for (const { name, namespace, suffix, addresses, mtu, stp, up, six, firewall: drawn } of draw.bridges) {
     if (!isThere(namespace)) continue;
     const others = draw.bridges.filter((other) => other.namespace === namespace && other.name !== name);
     const isReachable = drawn?.internal === false && drawn.isReachable;
@@ -185,7 +189,7 @@ function build(draw: Draw): Intent {
       kind: 'bridge',
       name: spec.name,
       intent: bridgeKind.complete(spec),
-      assigned: { mac: `06:00:00:00:00:0${name}` },
+      assigned: { mac: `06:00:00:00:00:0${name}`, ...(six ? { subnets: [subnetOf(name)] } : {}) },
     });
   }
   for (const { name, ends } of draw.links) {
@@ -195,10 +199,11 @@ function build(draw: Draw): Intent {
     if (own.bridge !== null && own.bridge === peer.bridge)
       Object.assign(peer, { bridge: null, isolatedPort: false, hairpin: false });
     const intent = linkKind.complete({ name: `l${name}`, type: 'veth', ...own, peer });
+    const refusing = endNames.filter((side) => isOnSix(side === 'own' ? peer : own, resources));
     add({
       kind: 'link',
       name: intent.name,
-      intent,
+      intent: refusingLink(intent, { refusing }),
       assigned: { mac: own.mac ?? '', peerMac: peer.mac ?? '' },
     });
   }
@@ -208,6 +213,17 @@ function build(draw: Draw): Intent {
   }
   for (const drawn of draw.nats) if (isThere(drawn.namespace)) add(natOf(drawn, resources));
   return { resources, otherFirewalls: new Set(), sysctlsBefore: sysctlDefaults };
+}
+
+/** No address is made of it here. */
+function subnetOf(bridge: number) {
+  return { asked: 'auto-ipv6', subnet: `fd01:${bridge}::/64`, gateway: `fd01:${bridge}::1` };
+}
+
+/** Whether an end is on a bridge on which nobody takes router advertisements. */
+function isOnSix({ bridge }: EndIntent, resources: ReadonlyMap<string, AnyPlaced>): boolean {
+  const placed = resources.get(`bridge/${String(bridge)}`);
+  return placed?.kind === 'bridge' && refusesAdvertisements(placed.assigned.subnets);
 }
 
 function namespaceOf(name: string, sysctl: boolean): AnyPlaced {

@@ -15,7 +15,7 @@ import { familyOf, networkOf } from '../../src/schemas/address.ts';
 import type { Route } from '../../src/schemas/interface.ts';
 import { refText } from '../../src/schemas/common.ts';
 import { optionsAfterMove } from '../../src/plan/end.ts';
-import { DEFAULT_TX_QUEUE_LENGTH, shownOptions, type EndOptions } from '../../src/schemas/end.ts';
+import { DEFAULT_TX_QUEUE_LENGTH, shownOptions, type DeviceOptions } from '../../src/schemas/end.ts';
 import { interfaceOfSysctl } from '../../src/schemas/nat.ts';
 import { familyOfRoute, routeKey } from '../../src/schemas/route.ts';
 
@@ -421,7 +421,7 @@ export class KernelModel {
 function withoutFlags(
   { options = {} }: Device,
   which: { isolatedPort: boolean; hairpin: boolean } = { isolatedPort: true, hairpin: true },
-): EndOptions {
+): DeviceOptions {
   const { isolatedPort, hairpin, ...rest } = options;
   return {
     ...rest,
@@ -450,7 +450,7 @@ function setProtocol(device: Device, route: Route, protocol: string | null): voi
   setMarks(device, { routes: protocol === null ? others : [...others, { route, protocol }] });
 }
 
-const defaultOptions: EndOptions = { txQueueLength: DEFAULT_TX_QUEUE_LENGTH, offload: { checksum: true } };
+const defaultOptions: DeviceOptions = { txQueueLength: DEFAULT_TX_QUEUE_LENGTH, offload: { checksum: true } };
 
 /** What counts when two states are compared: not whom a thing serves, nor the order of sets. */
 export function essence(state: KernelState): unknown {

@@ -25,6 +25,7 @@ const bridgeIntent = {
   stp: false,
   ageingSeconds: 300,
   reserved: [],
+  firewall: null,
   mtu: 1500,
   mac: null,
   up: true,

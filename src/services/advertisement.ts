@@ -1,0 +1,51 @@
+import type { Stored } from '../db/resources.ts';
+import { refusesAdvertisements } from '../plan/advertisement.ts';
+import { sysctlOfInterface } from '../schemas/end.ts';
+import {
+  namedEnds,
+  type EndIntent,
+  type EndName,
+  type LinkAssigned,
+  type LinkIntent,
+} from '../schemas/link.ts';
+import type { Draft } from './draft.ts';
+import { SMALLEST_IPV6_MTU, interfaceTie } from './interface.ts';
+
+/** Which ends of a link refuse router advertisements; see `plan/advertisement.ts`. */
+export function refusingEnds(intent: LinkIntent, draft: Draft): Pick<LinkAssigned, 'refusing'> {
+  const refusing = namedEnds(intent)
+    // With a smaller MTU an interface has no IPv6, and none of its sysctls.
+    .filter(({ end }) => end.mtu >= SMALLEST_IPV6_MTU)
+    .filter(({ name }) => refusesAdvertisements(bridgeFaced(intent, name, draft)?.assigned.subnets))
+    .map(({ name }) => name);
+  return refusing.length === 0 ? {} : { refusing };
+}
+
+/** The bridge on whose network an end is, without being a port of it. */
+function bridgeFaced(intent: LinkIntent, end: EndName, draft: Draft): Stored<'bridge'> | null {
+  if (intent.type === 'veth') {
+    const { bridge } = end === 'own' ? intent.peer : intent;
+    return bridge === null ? null : draft.get('bridge', bridge);
+  }
+  if (intent.type !== 'macvlan') return null;
+  const owner = draft.claimant({ namespace: intent.parentNamespace, what: interfaceTie(intent.parent) });
+  return owner?.kind === 'bridge' ? draft.get('bridge', owner.name) : null;
+}
+
+/** A link without what the namespaces of its ends say of its sysctls: that counts more than what netnsd does by itself. */
+export function withoutThoseOfNamespaces(intent: LinkIntent, draft: Draft): LinkIntent {
+  const left = <E extends EndIntent>(end: E): E => {
+    if (end.sysctls === undefined) return end;
+    const own = draft.get('namespace', end.namespace)?.intent.sysctls ?? {};
+    const sysctls = Object.entries(end.sysctls).filter(
+      ([key]) => own[sysctlOfInterface(end.interface, key)] === undefined,
+    );
+    return { ...end, sysctls: Object.fromEntries(sysctls) };
+  };
+  return intent.type === 'veth' ? { ...left(intent), peer: left(intent.peer) } : left(intent);
+}
+
+/** The same of the bridge itself. */
+export function isSetByNamespace(key: string, namespace: string, draft: Draft): boolean {
+  return draft.get('namespace', namespace)?.intent.sysctls[key] !== undefined;
+}

@@ -1,0 +1,196 @@
+import { describe, expect, it } from 'vitest';
+import { sharedDaemon } from '../support/daemon.ts';
+import { ipJson, run } from '../support/shell.ts';
+
+const daemon = sharedDaemon();
+
+const SUBNETS = ['10.1.1.0/24', 'fd00:1::/64'];
+const ROGUE = 'fe80::bad';
+
+async function make(path: string, body: object): Promise<void> {
+  const { status, body: said } = await daemon().request.post(path).send(body);
+  expect([status, said.detail]).toEqual([201, undefined]);
+}
+
+/** A namespace on the bridge by a link of its name; `more` is about the end inside. */
+async function join(name: string, more: object = {}, bridge = 'br0'): Promise<void> {
+  await make('/namespaces', { name });
+  const peer = { interface: 'eth0', namespace: name, addresses: ['auto'], ...more };
+  await make('/links', { name, type: 'veth', bridge, peer });
+}
+
+async function acceptsIn(namespace: string | null, device = 'eth0'): Promise<string> {
+  const path = `/proc/sys/net/ipv6/conf/${device}/accept_ra`;
+  return namespace === null ? run('cat', path) : run('ip', 'netns', 'exec', namespace, 'cat', path);
+}
+
+/** A router advertisement (RFC 4861, section 4.2) to all on the link: a router for half an hour. */
+const advertise = `
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+index = socket.if_nametoindex('eth0')
+s.bind(('${ROGUE}', 0, 0, index))
+s.sendto(bytes([134, 0, 0, 0, 64, 0, 7, 8]) + bytes(8), ('ff02::1', 0, 0, index))
+`;
+
+/** Has the neighbour say that it is a router. */
+async function mislead(from: string): Promise<void> {
+  await run('ip', '-n', from, 'address', 'replace', `${ROGUE}/64`, 'dev', 'eth0', 'nodad');
+  await run('ip', 'netns', 'exec', from, 'python3', '-c', advertise);
+}
+
+/** The default routes in a namespace that a router advertisement has made, by any interface. */
+async function misledIn(namespace: string | null): Promise<unknown[]> {
+  const where = namespace === null ? [] : ['-n', namespace];
+  const routes = await ipJson('-6', ...where, 'route', 'show', 'default', 'proto', 'ra');
+  return routes.map(({ gateway }) => gateway);
+}
+
+describe('a router advertisement from a neighbour', () => {
+  it('is taken by nobody on a bridge with an IPv6 subnet, unless asked to', async () => {
+    await make('/bridges', { name: 'br0', subnets: SUBNETS });
+    await join('mallory');
+    await join('blue');
+    await join('green', { sysctls: { 'ipv6.conf.accept_ra': '1' } });
+    await make('/namespaces', { name: 'red' });
+    const fixed = { addresses: ['10.1.1.77/24'] };
+    await make('/links', { name: 'm0', type: 'macvlan', parent: 'br0', namespace: 'red', ...fixed });
+    await mislead('mallory');
+    // Who takes it tells that it has been sent.
+    await expect.poll(async () => misledIn('green')).toEqual([ROGUE]);
+    expect([await misledIn('blue'), await misledIn('red'), await misledIn(null)]).toEqual([[], [], []]);
+    const { body } = await daemon().request.get('/links/blue');
+    expect([body.peer.sysctls, body.status.state]).toEqual([{}, 'ready']);
+    expect((await daemon().request.get('/drift')).body.items).toEqual([]);
+  });
+
+  it('is taken as ever on a bridge without one', async () => {
+    await make('/bridges', { name: 'br0', subnets: ['10.1.1.0/24'] });
+    await join('mallory');
+    await join('blue');
+    await mislead('mallory');
+    await expect.poll(async () => misledIn('blue')).toEqual([ROGUE]);
+    await expect.poll(async () => misledIn(null)).toEqual([ROGUE]);
+    await run('ip', '-6', 'route', 'delete', 'default', 'proto', 'ra');
+  });
+});
+
+describe('what refuses router advertisements', () => {
+  it('follows the subnets of the bridge, and has its value back afterwards', async () => {
+    await make('/bridges', { name: 'br0', subnets: ['10.1.1.0/24'] });
+    await join('blue');
+    await join('red', { addresses: ['10.1.1.99/24'] });
+    const all = async () => [await acceptsIn(null, 'br0'), await acceptsIn('blue'), await acceptsIn('red')];
+    const [before] = await all();
+    expect(await all()).toEqual([before, '1', '1']);
+    const { request } = daemon();
+    await request.patch('/bridges/br0').send({ subnets: SUBNETS }).expect(200);
+    expect(await all()).toEqual(['0', '0', '0']);
+    await request
+      .patch('/links/blue')
+      .send({ peer: { sysctls: { 'ipv6.conf.accept_ra': '2' } } })
+      .expect(200);
+    await request
+      .patch('/links/red')
+      .send({ peer: { interface: 'eth1' } })
+      .expect(200);
+    expect([await acceptsIn('blue'), await acceptsIn('red', 'eth1')]).toEqual(['2', '0']);
+    await request
+      .patch('/links/blue')
+      .send({ peer: { sysctls: null } })
+      .expect(200);
+    expect(await acceptsIn('blue')).toBe('0');
+    await request
+      .patch('/links/red')
+      .send({ peer: { interface: 'eth0' } })
+      .expect(200);
+    await request
+      .patch('/bridges/br0')
+      .send({ subnets: ['10.1.1.0/24'] })
+      .expect(200);
+    expect(await all()).toEqual([before, '1', '1']);
+  });
+
+  it('is put back when somebody changes it, and when what it is of is made anew', async () => {
+    await make('/bridges', { name: 'br0', subnets: SUBNETS });
+    await join('blue');
+    const { request } = daemon();
+    await run('sysctl', '-w', 'net.ipv6.conf.br0.accept_ra=2');
+    await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-w', 'net.ipv6.conf.eth0.accept_ra=1');
+    const bridge = (await request.get('/bridges/br0')).body.status;
+    expect(bridge.differences).toEqual([
+      {
+        path: '/subnets',
+        intended: 'net.ipv6.conf.br0.accept_ra=0',
+        observed: 'net.ipv6.conf.br0.accept_ra=2',
+      },
+    ]);
+    const link = (await request.get('/links/blue')).body.status;
+    expect(link.differences).toEqual([
+      { path: '/peer/sysctls/ipv6.conf.accept_ra', intended: '0', observed: '1' },
+    ]);
+    expect((await request.get('/drift')).body.items).toHaveLength(2);
+    await request.post('/reconcile?wait=true').expect(200);
+    expect([await acceptsIn(null, 'br0'), await acceptsIn('blue')]).toEqual(['0', '0']);
+    await run('ip', 'link', 'delete', 'br0');
+    await run('ip', '-n', 'blue', 'link', 'delete', 'eth0');
+    await request.post('/reconcile?wait=true').expect(200);
+    expect([await acceptsIn(null, 'br0'), await acceptsIn('blue')]).toEqual(['0', '0']);
+    expect((await request.get('/drift')).body.items).toEqual([]);
+  });
+
+  it('is as it was after a change that fails', async () => {
+    await make('/bridges', { name: 'br0', subnets: ['10.1.1.0/24'] });
+    await join('blue');
+    const before = await acceptsIn(null, 'br0');
+    const failing = { subnets: SUBNETS, routes: [{ to: '10.9.0.0/16', via: '10.8.0.1' }] };
+    expect((await daemon().request.patch('/bridges/br0').send(failing)).status).toBe(422);
+    expect([await acceptsIn(null, 'br0'), await acceptsIn('blue')]).toEqual([before, '1']);
+    expect((await daemon().request.get('/drift')).body.items).toEqual([]);
+  });
+
+  it('is what the namespace says, where that says it', async () => {
+    await make('/bridges', { name: 'br0', subnets: SUBNETS });
+    await join('blue');
+    const { request } = daemon();
+    const sysctls = { 'net.ipv6.conf.eth0.accept_ra': '2' };
+    await request.patch('/namespaces/blue').send({ sysctls }).expect(200);
+    expect(await acceptsIn('blue')).toBe('2');
+    expect((await request.get('/links/blue')).body.status.state).toBe('ready');
+    expect((await request.get('/drift')).body.items).toEqual([]);
+    await request.patch('/namespaces/blue').send({ sysctls: null }).expect(200);
+    await request
+      .patch('/links/blue')
+      .send({ labels: { a: 'b' } })
+      .expect(200);
+    await request.post('/reconcile?wait=true').expect(200);
+    expect(await acceptsIn('blue')).toBe('0');
+  });
+
+  it('is set before it comes up, in the same processes', async () => {
+    const { request } = daemon();
+    await make('/namespaces', { name: 'blue' });
+    const steps = async (path: string, body: object): Promise<string[]> =>
+      (await request.post(`${path}?dryRun=true`).send(body).expect(200)).body.commands as string[];
+    const bridge = await steps('/bridges', { name: 'br0', subnets: SUBNETS });
+    expect(bridge.findIndex((line) => line.includes('accept_ra'))).toBeLessThan(
+      bridge.indexOf('ip link set dev br0 up'),
+    );
+    for (const subnets of [['10.1.1.0/24'], SUBNETS]) {
+      await make('/bridges', { name: 'br0', subnets });
+      const peer = { interface: 'eth0', namespace: 'blue', addresses: ['auto'] };
+      const { headers } = await request
+        .post('/links')
+        .send({ name: 'v0', type: 'veth', bridge: 'br0', peer });
+      const operation = await request.get(String(headers['operation']));
+      const lines = (operation.body.commands as { command: string }[]).map(({ command }) => command);
+      expect([operation.body.processes, lines.some((line) => line.includes('accept_ra'))]).toEqual([
+        2,
+        subnets === SUBNETS,
+      ]);
+      await request.delete('/links/v0').expect(204);
+      await request.delete('/bridges/br0').expect(204);
+    }
+  });
+});
