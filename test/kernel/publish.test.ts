@@ -309,6 +309,60 @@ describe('a rule by name', () => {
     expect((await request.post('/nat').send(byLink)).status).toBe(422);
   });
 
+  it('follows an address that netnsd has chosen, when the subnet of the bridge is another one', async () => {
+    const { request } = await startDaemon();
+    await request.post('/bridges').send({ name: 'br00', subnets: ['10.1.1.0/24'] });
+    await request.post('/namespaces').send({ name: 'blue' });
+    const peer = {
+      interface: 'eth0',
+      namespace: 'blue',
+      addresses: ['auto'],
+      routes: [{ to: 'default', via: 'auto' }],
+    };
+    await request.post('/links').send({ name: 'to-blue', type: 'veth', bridge: 'br00', peer }).expect(201);
+    await listen('blue', 'tcp', 80);
+    await request
+      .post('/nat')
+      .send({ ...web, to: { link: 'to-blue', port: '80' } })
+      .expect(201);
+    await request.post('/nat').send({ name: 'out', type: 'masquerade', bridge: 'br00' }).expect(201);
+    for (const subnet of ['10.1.1', '10.1.2']) {
+      await request
+        .patch('/bridges/br00')
+        .send({ subnets: [`${subnet}.0/24`] })
+        .expect(200);
+      const { status } = (await request.get('/nat/web')).body;
+      expect(status).toMatchObject({ state: 'ready', address: `${subnet}.2` });
+      expect(await ask('internet', HOST_ADDRESS, 8080)).toMatch(/^blue/);
+      expect(await ask(null, '127.0.0.1', 8080)).toBe(`blue to ${subnet}.1`);
+      expect((await rulesOf(null)).join('\n')).toContain(`-A NETNSD-SNAT -s ${subnet}.0/24 ! -o br00`);
+    }
+    expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
+  });
+
+  it('sets no sysctl that is among those of its link', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    const sysctls = { 'ipv4.conf.route_localnet': '0' };
+    const peer = { interface: 'eth0', namespace: 'blue', addresses: ['10.1.1.1/24'] };
+    const link = { name: 'to-blue', type: 'veth', addresses: ['10.1.1.3/24'], sysctls, peer };
+    await request.post('/links').send(link).expect(201);
+    const byLink = { ...web, to: { link: 'to-blue', port: '80' } };
+    const refused = await request.post('/nat').send(byLink).expect(422);
+    expect(refused.body.detail).toContain('net.ipv4.conf.to-blue.route_localnet');
+    await request
+      .post('/nat')
+      .send({ ...byLink, address: HOST_ADDRESS })
+      .expect(201);
+    await request.patch('/links/to-blue').send({ sysctls: null }).expect(200);
+    await request.patch('/nat/web').send({ address: null }).expect(200);
+    expect(await localnet('to-blue')).toBe('1');
+    const again = await request.patch('/links/to-blue').send({ sysctls }).expect(422);
+    expect(again.body.references[0]).toMatchObject({ kind: 'nat', name: 'web' });
+    await request.delete('/nat/web').expect(204);
+    expect(await localnet('to-blue')).toBe('0');
+  });
+
   it('masquerades what leaves a bridge by any uplink, whatever it is called', async () => {
     const daemon = await startDaemon();
     await makeNetwork(daemon);
