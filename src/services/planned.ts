@@ -156,17 +156,22 @@ function listed(draft: Draft): Ref[] {
   });
 }
 
-/** Where published ports outside the scope need 127.0.0.1 as those do that are being changed. */
+/**
+ * Where published ports outside the scope need 127.0.0.1: the namespaces in question, and the interfaces for which ports
+ * within the scope need it too.
+ */
 function otherLocalnets(draft: Draft, scope: ReadonlyMap<string, Scoped>): Set<string> {
+  const sides = [...scope.values()].flatMap(({ before, after }) => [before, after]);
+  const guards = [...scope.values()].flatMap(({ ref }) =>
+    ref.kind === 'namespace' ? [{ namespace: ref.name, what: localnetTie() }] : [],
+  );
+  const devices = sides.flatMap((side) => (side?.kind === 'nat' ? tiesOf(side).needs : []));
   const keys = new Set<string>();
-  for (const { before, after } of scope.values())
-    for (const { namespace, what } of [before, after].flatMap((side) =>
-      side?.kind === 'nat' ? tiesOf(side).needs : [],
-    )) {
-      if (!what.startsWith(localnetTie())) continue;
-      const others = draft.needing({ namespace, what });
-      const device = what.slice(localnetTie().length).trim();
-      if (others.some((other) => !scope.has(refText(other)))) keys.add(`${namespace} ${device}`.trim());
-    }
+  for (const { namespace, what } of [...guards, ...devices]) {
+    if (!what.startsWith(localnetTie())) continue;
+    const device = what.slice(localnetTie().length).trim();
+    const isElsewhere = draft.needing({ namespace, what }).some((other) => !scope.has(refText(other)));
+    if (isElsewhere) keys.add(`${namespace} ${device}`.trim());
+  }
   return keys;
 }

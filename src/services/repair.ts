@@ -5,6 +5,7 @@ import { CHAIN_MARK } from '../kernel/firewall.ts';
 import type { Processes } from '../kernel/processes.ts';
 import type { DeviceRef } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { refText, type Kind, type Ref } from '../schemas/common.ts';
 import type { Engine } from './engine.ts';
 import { interfaceTie } from './interface.ts';
@@ -211,7 +212,9 @@ function namespaceOfShared(step: Step): string[] {
   const isShared =
     step.step === 'chain.set' ||
     (step.step === 'rule.add' && step.rule.comment.startsWith(CHAIN_MARK)) ||
-    (step.step === 'sysctl.set' && (step.serves.kind === 'nat' || step.serves.kind === 'bridge'));
+    (step.step === 'sysctl.set' &&
+      interfaceOfSysctl(step.key) === null &&
+      (step.serves.kind === 'nat' || step.serves.kind === 'bridge'));
   return isShared ? [step.namespace] : [];
 }
 
