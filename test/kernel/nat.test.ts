@@ -212,7 +212,8 @@ describe('dnat', () => {
     expect(await ask('tcp', '198.51.100.2', 8080)).toBe('tcp 80');
   });
 
-  it('publishes in IPv6, and under a policy of DROP', async () => {
+  // On a busy machine the neighbour discovery of a bridge that has just been made is late now and then.
+  it('publishes in IPv6, and under a policy of DROP', { retry: 2 }, async () => {
     const daemon = await startDaemon();
     await makeNetwork(daemon);
     const { request } = daemon;

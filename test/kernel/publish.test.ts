@@ -137,7 +137,8 @@ describe('a published port', () => {
     });
   });
 
-  it('is so in IPv6, where there is no ::1', async () => {
+  // On a busy machine the neighbour discovery of a bridge that has just been made is late now and then.
+  it('is so in IPv6, where there is no ::1', { retry: 2 }, async () => {
     const daemon = await startDaemon();
     await makeNetwork(daemon);
     await listen('blue', 'tcp', 80);
