@@ -58,12 +58,7 @@ export function expected(cell: Cell, firewall: FirewallFields, { bridgeFilter }:
   const { from, to, protocol } = cell;
   if (from === 'host') return { reached: true, why: 'the host reaches what is behind its bridges' };
   if (to === 'published') {
-    if (from === 'web')
-      return {
-        reached: !bridgeFilter,
-        why: 'by its own published port, unless the bridge itself translates',
-      };
-    if (from === 'sibling')
+    if (from === 'web' || from === 'sibling')
       return {
         reached: firewall.intercom || !bridgeFilter,
         why: 'published, unless the bridge itself translates, and keeps its ports apart',
