@@ -40,7 +40,6 @@ async function makeNetwork({ request }: Daemon): Promise<void> {
 
 async function reflects(port: string, inside: string[] = []): Promise<boolean> {
   const { stdout } = await execa('ip', [...inside, '-j', '-d', 'link', 'show', port]);
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `ip` prints it so
   const [link] = JSON.parse(stdout) as { linkinfo: { info_slave_data: { hairpin: boolean } } }[];
   return link?.linkinfo.info_slave_data.hairpin === true;
 }
