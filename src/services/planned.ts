@@ -141,9 +141,7 @@ function withoutFirewall(resource: Stored | null): Stored | null {
  */
 function alongside({ ref, before, after }: Touched, draft: Draft): Ref[] {
   if (ref.kind === 'nat')
-    return [before, after].flatMap((rule) =>
-      rule === null ? [] : linksLedTo(rule, draft, ({ kind, name }) => draft.get(kind, name)),
-    );
+    return [before, after].flatMap((rule) => (rule === null ? [] : linksLedTo(rule, draft)));
   const [had, has] = [bridgeIntent(before), bridgeIntent(after)];
   if (had === null || has === null) return [];
   const kinds = new Set<Kind>();

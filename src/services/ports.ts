@@ -26,10 +26,7 @@ export function updatePortsSeen(resources: ResourceRepository, touched: readonly
 
 /** The links whose ports another state of a bridge or of a rule would have otherwise: they change along with it. */
 export function portsChangedBy(side: Stored, resources: ResourceRepository): Ref[] {
-  return [
-    ...portsIsolatedBy(side, resources),
-    ...linksLedTo(side, resources, ({ kind, name }) => resources.get(kind, name)),
-  ];
+  return [...portsIsolatedBy(side, resources), ...linksLedTo(side, resources)];
 }
 
 function portsOf(resource: Stored | null): { bridge: string; port: string }[] {

@@ -81,7 +81,7 @@ function isLink(stored: Stored): stored is Stored<'link'> {
 }
 
 /** The links of ours behind whose ports is what a rule leads to, if that matters where it is. */
-export function linksLedTo(rule: Stored, ties: Ties, get: (bridge: Ref) => Stored | null): Ref[] {
+export function linksLedTo(rule: Stored, ties: Ties): Ref[] {
   if (!isNat(rule) || rule.intent.type !== 'dnat') return [];
   const { intent, assigned } = rule;
   const address = intent.to.address ?? assigned.address;
@@ -89,7 +89,7 @@ export function linksLedTo(rule: Stored, ties: Ties, get: (bridge: Ref) => Store
   const { namespace } = intent;
   if (address === undefined || via === undefined || via === null || !filtersBridges(namespace)) return [];
   const bridge = ties.claimant({ namespace, what: interfaceTie(via.interface) });
-  if (bridge?.kind !== 'bridge' || get(bridge) === null) return [];
+  if (bridge?.kind !== 'bridge') return [];
   const place = leaseTie(bridge.name, address);
   const claimant = ties.claimant(place);
   return [...(claimant === null ? [] : [claimant]), ...ties.needing(place)].filter(isLinkRef);
@@ -109,9 +109,7 @@ function isLinkRef({ kind }: { kind: Kind }): boolean {
  */
 export function updateReflecting(resources: ResourceRepository, touched: readonly Touched[]): void {
   const rules = touched.flatMap(({ before, after }) => [before, after]).filter((rule) => rule !== null);
-  const refs = rules.flatMap((rule) =>
-    linksLedTo(rule, resources, ({ kind, name }) => resources.get(kind, name)),
-  );
+  const refs = rules.flatMap((rule) => linksLedTo(rule, resources));
   for (const name of new Set(refs.map((ref) => ref.name))) {
     const link = resources.get('link', name);
     if (link === null || link.observed === null || link.intent.type !== 'veth') continue;
