@@ -145,6 +145,18 @@ describe('hairpin mode of the port behind which something is published', () => {
     expect(await reflects('to-blue')).toBe(false);
   });
 
+  it('is no obstacle where somebody has taken the port off its bridge', async () => {
+    await filterBridges('1');
+    const daemon = await startDaemon();
+    const { request } = daemon;
+    await makeNetwork(daemon);
+    await request.post('/nat').send(web).expect(201);
+    await run('ip', 'link', 'set', 'to-blue', 'nomaster');
+    await request.delete('/nat/web').expect(204);
+    expect(await reflects('to-blue')).toBe(false);
+    expect((await request.get('/links/to-blue')).body.status.state).toBe('ready');
+  });
+
   it('that was asked for stays', async () => {
     await filterBridges('1');
     const daemon = await startDaemon();
