@@ -66,6 +66,8 @@ const rows: Row[] = [
     /tc .*qdisc/,
   ],
   [/no device matches name/, 'assumption', /ethtool/],
+  // It is no port any more.
+  [/Operation not supported/, 'assumption', /type bridge_slave/],
   [/Cannot remove namespace file .*: No such file or directory/, 'assumption'],
   [/Bad rule \(does a matching rule exist|No chain\/target\/match by that name/, 'assumption'],
   [/Chain '.*' does not exist|Chain already exists|RULE_DELETE failed \(No such file/, 'assumption'],

@@ -53,9 +53,16 @@ export function isolatesPorts({ firewall }: BridgeIntent): boolean {
   return firewall?.intercom === false;
 }
 
-/** An end as its bridge has it: one whose firewall lets ports reach nobody but the gateway isolates each. */
-export function asPort<E extends EndIntent>(end: E, bridge: BridgeIntent | null): E {
-  return bridge !== null && isolatesPorts(bridge) ? { ...end, isolatedPort: true } : end;
+/**
+ * An end as its bridge has it: one whose firewall lets ports reach nobody but the gateway isolates each.
+ *
+ * @param reflects whether it is to be in hairpin mode, if something behind it is published; isolated ports are not even
+ *     let back to themselves
+ */
+export function asPort<E extends EndIntent>(end: E, bridge: BridgeIntent | null, reflects?: boolean): E {
+  if (bridge === null) return end;
+  if (isolatesPorts(bridge)) return { ...end, isolatedPort: true };
+  return reflects === undefined || end.hairpin === true ? end : { ...end, hairpin: reflects };
 }
 
 /**

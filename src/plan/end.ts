@@ -41,7 +41,7 @@ export function compileEnd(
   const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
   const device = {
     ...compileInterface({ ...own, key, serves: { kind, name }, master: bridge?.interface ?? null }, intent),
-    ...compileOptions(asPort(intent, bridge), shapingOf(link.intent, end)),
+    ...compileOptions(asPort(intent, bridge, context.reflecting?.get(key)), shapingOf(link.intent, end)),
   };
   state.devices.set(device.key, device);
   compileSysctls(state, device, intent, context);

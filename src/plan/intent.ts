@@ -16,6 +16,8 @@ export interface Intent {
   otherBridgeFirewalls?: ReadonlySet<string>;
   /** Where, by `firewallKey`, other bridges than these need forwarding; nowhere where left out. */
   otherForwarding?: ReadonlySet<string>;
+  /** The ports behind which something is published, by `endKey`, and whether they are to be in hairpin mode for that. */
+  reflecting?: ReadonlyMap<string, boolean>;
   /** What stood in a sysctl before netnsd first wrote it, by `NAMESPACE KEY`. */
   sysctlsBefore: ReadonlyMap<string, string>;
 }

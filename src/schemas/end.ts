@@ -32,7 +32,8 @@ const endOptionFields = {
   hairpin: Type.Optional(
     Type.Boolean({
       default: false,
-      description: 'of a port of a bridge: what comes in by it may go out by it again (bridge(8), `hairpin`)',
+      description:
+        'of a port of a bridge: what comes in by it may go out by it again (bridge(8), `hairpin`); it is on in any case where a published port is behind it and bridge-nf-call-iptables is on',
     }),
   ),
   sysctls: Type.Optional(
@@ -105,7 +106,8 @@ export const endAnswerFields = {
 export interface EndOptions {
   txQueueLength?: number;
   isolatedPort?: true;
-  hairpin?: true;
+  /** False only where netnsd itself says it. */
+  hairpin?: boolean;
   /** By `FAMILY.conf.KEY` or `FAMILY.neigh.KEY`. */
   sysctls?: Record<string, string>;
   /** At least one of the two. */

@@ -85,6 +85,11 @@ export class Draft {
     return this.#overlay(this.#resources.needing(need), ({ needs }) => needs.some(isSame(need)));
   }
 
+  /** The same of what is recorded, whatever is laid over it. */
+  recordedNeeding(need: Tie): Ref[] {
+    return this.#resources.needing(need);
+  }
+
   /** All that is held and needed at one place. */
   tiesAt(namespace: string): HeldTie[] {
     const untouched = this.#resources.tiesAt(namespace).filter((tie) => !this.#touched.has(refText(tie)));

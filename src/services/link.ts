@@ -2,6 +2,7 @@ import type { Ties } from '../db/resources.ts';
 import { asWritten, parseLink, readExtrasOfLink, readsOfLink } from '../kernel/link.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { asPort } from '../plan/bridge-firewall.ts';
+import { endKey } from '../plan/end.ts';
 import { resolvedLink, usesAuto } from '../plan/ipam.ts';
 import { differencesOfLink } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
@@ -11,6 +12,7 @@ import type { EndAssigned } from '../schemas/ipam.ts';
 import {
   endsOf,
   type EndIntent,
+  type EndName,
   type LinkAssigned,
   type LinkIntent,
   type LinkPeerSpec,
@@ -43,6 +45,7 @@ import {
 } from './link-types.ts';
 import { lookAt } from './look.ts';
 import { Problem } from './problem.ts';
+import { reflectingEnds } from './reflecting.ts';
 
 /** BR_MAX_PORTS of the kernel is 1,023; below it there is room for ports that others attach. */
 const MOST_PORTS = 1_000;
@@ -190,16 +193,25 @@ function tiesOfLink(given: VethIntent, assigned: Pick<LinkAssigned, 'ends'> = {}
   };
 }
 
-/** What is asked of its ends by themselves, or by the firewall of their bridge. */
-/** A link as its bridges and namespaces have it. */
+/** A link as its bridges, its namespaces and the rules that lead to it have it. */
 function effective(intent: LinkIntent, draft: Draft): LinkIntent {
-  return withIsolation(withoutThoseOfNamespaces(intent, draft), draft);
+  // What is only about to be adopted has nothing of ours yet.
+  const isOurs = draft.recorded('link', intent.name) !== null;
+  const reflecting = isOurs ? reflectingEnds([intent], (tie) => draft.needing(tie).length > 0) : new Map();
+  return withPorts(withoutThoseOfNamespaces(intent, draft), draft, reflecting);
 }
 
-function withIsolation(intent: LinkIntent, draft: Draft): LinkIntent {
-  const isolated = <E extends EndIntent>(end: E): E =>
-    asPort(end, end.bridge === null ? null : (draft.get('bridge', end.bridge)?.intent ?? null));
-  return intent.type === 'veth' ? { ...isolated(intent), peer: isolated(intent.peer) } : isolated(intent);
+function withPorts(intent: LinkIntent, draft: Draft, reflecting: ReadonlyMap<string, boolean>): LinkIntent {
+  const link: Ref = { kind: 'link', name: intent.name };
+  const port = <E extends EndIntent>(end: E, name: EndName): E =>
+    asPort(
+      end,
+      end.bridge === null ? null : (draft.get('bridge', end.bridge)?.intent ?? null),
+      reflecting.get(endKey(link, name)),
+    );
+  return intent.type === 'veth'
+    ? { ...port(intent, 'own'), peer: port(intent.peer, 'peer') }
+    : port(intent, 'own');
 }
 
 function interfaceOfBridge(bridge: string | null, draft: Draft): string | null {

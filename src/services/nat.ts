@@ -28,6 +28,7 @@ import { lookAt } from './look.ts';
 import { firewallTie, localnetTie, resolveNames } from './nat-names.ts';
 import { Problem, invalidField } from './problem.ts';
 import { checkPublished, choosePort, publishedTie } from './published.ts';
+import { targetOf } from './reflecting.ts';
 
 export const natKind: KindService<'nat'> = {
   kind: 'nat',
@@ -223,12 +224,14 @@ function tiesOfNat(intent: NatIntent, assigned: NatAssigned): Ties {
     intent.type === 'dnat' ? [intent.inInterface] : [intent.inInterface, intent.outInterface];
   const family = natFamily(intent);
   const device = localnetOf(intent, assigned);
+  const target = targetOf(intent, assigned);
   return {
     references: [{ kind: 'namespace', name: namespace }, ...namedBy(intent)],
     claims: [],
     needs: [
       { namespace, what: firewallTie(family) },
       ...(intent.type === 'dnat' ? [{ namespace, what: publishedTie(intent) }] : []),
+      ...(target === null ? [] : [target]),
       ...(device === null ? [] : [localnetTie(), localnetTie(device)].map((what) => ({ namespace, what }))),
       ...interfaces.flatMap((name) => (name === null ? [] : [{ namespace, what: interfaceTie(name) }])),
     ],

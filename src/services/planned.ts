@@ -1,4 +1,4 @@
-import type { Stored } from '../db/resources.ts';
+import type { Stored, Tie } from '../db/resources.ts';
 import type { SysctlRepository } from '../db/sysctls.ts';
 import { printCommand, render } from '../kernel/render.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
@@ -13,6 +13,7 @@ import { BRIDGE_FIREWALL_TIE, bridgeIntent, forwardingTie } from './bridge-firew
 import type { Draft, Touched } from './draft.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie, localnetTie } from './nat-names.ts';
+import { linksAmong, linksLedTo, reflectingEnds } from './reflecting.ts';
 import { placed } from './scope.ts';
 
 /** A change as the engine sees it: what the kernel is taken to have, what it is to have, and the steps between. */
@@ -34,14 +35,16 @@ export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChan
       ),
     ),
   };
-  const side = (which: 'before' | 'after'): Intent => ({
-    ...shared,
-    resources: new Map(
-      [...scope].flatMap(([key, entry]) =>
-        entry[which] === null ? [] : [[key, placed(entry[which])] as const],
-      ),
-    ),
-  });
+  const side = (which: 'before' | 'after'): Intent => {
+    const resources = [...scope.values()].flatMap((entry) => entry[which] ?? []);
+    const isTarget = (tie: Tie): boolean =>
+      (which === 'before' ? draft.recordedNeeding(tie) : draft.needing(tie)).length > 0;
+    return {
+      ...shared,
+      reflecting: reflectingEnds(linksAmong(resources), isTarget),
+      resources: new Map(resources.map((stored) => [refText(stored), placed(stored)])),
+    };
+  };
   const adoptions = draft.touched.flatMap(({ adoption }) => adoption ?? []);
   const have = withForeign(compile(side('before')), adoptions);
   const want = compile(side('after'));
@@ -132,8 +135,13 @@ function withoutFirewall(resource: Stored | null): Stored | null {
     : { ...resource, intent: { ...intent, firewall: null } };
 }
 
-/** Those that change with a bridge though they only name it: its ports, and bridges that are reached from it. */
+/**
+ * Those that change with a bridge though they only name it: its ports, and bridges that are reached from it; and with a
+ * rule, the ports behind which it leads.
+ */
 function alongside({ ref, before, after }: Touched, draft: Draft): Ref[] {
+  if (ref.kind === 'nat')
+    return [before, after].flatMap((rule) => (rule === null ? [] : linksLedTo(rule, draft)));
   const [had, has] = [bridgeIntent(before), bridgeIntent(after)];
   if (had === null || has === null) return [];
   const kinds = new Set<Kind>();

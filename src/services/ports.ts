@@ -1,7 +1,9 @@
 import type { ResourceRepository, Stored } from '../db/resources.ts';
-import { updateSeenBehind } from './bridge-firewall.ts';
+import type { Ref } from '../schemas/common.ts';
+import { portsIsolatedBy, updateSeenBehind } from './bridge-firewall.ts';
 import { endsOf } from '../schemas/link.ts';
 import type { Touched } from './draft.ts';
+import { linksLedTo, updateReflecting } from './reflecting.ts';
 
 /**
  * Lists show bridges as last seen; a link that came or went since has changed their ports, and its own change has
@@ -19,6 +21,12 @@ export function updatePortsSeen(resources: ResourceRepository, touched: readonly
     resources.putObserved(stored, { ...stored.observed, ports: [...ports].toSorted() });
   }
   updateSeenBehind(resources, touched);
+  updateReflecting(resources, touched);
+}
+
+/** The links whose ports another state of a bridge or of a rule would have otherwise: they change along with it. */
+export function portsChangedBy(side: Stored, resources: ResourceRepository): Ref[] {
+  return [...portsIsolatedBy(side, resources), ...linksLedTo(side, resources)];
 }
 
 function portsOf(resource: Stored | null): { bridge: string; port: string }[] {

@@ -1,4 +1,4 @@
-import type { Stored } from '../db/resources.ts';
+import type { Stored, Tie } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
@@ -10,6 +10,7 @@ import type { AnyPlaced } from '../schemas/resource.ts';
 import { BRIDGE_FIREWALL_TIE, bridgeIntent } from './bridge-firewall.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie } from './nat-names.ts';
+import { linksAmong, reflectingEnds } from './reflecting.ts';
 
 /** A part of what is recorded that can be put in order by itself: whatever it needs is in it. */
 export interface Scope {
@@ -17,6 +18,8 @@ export interface Scope {
   resources: ReadonlyMap<string, Stored>;
   /** Why a resource can't be put in order now, by `refText`; such a resource is not among the others. */
   obstacles: ReadonlyMap<string, string>;
+  /** As plans are told of it. */
+  reflecting: ReadonlyMap<string, boolean>;
 }
 
 /** Everything that is recorded. */
@@ -55,7 +58,8 @@ export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySe
   }
   const obstacles = obstaclesIn(found, attempts);
   for (const key of obstacles.keys()) found.delete(key);
-  return { resources: found, obstacles };
+  const isTarget = (tie: Tie): boolean => store.resources.needing(tie).length > 0;
+  return { resources: found, obstacles, reflecting: reflectingEnds(linksAmong(found.values()), isTarget) };
 }
 
 /** Where a bridge has a firewall, all bridges of its namespace are listed. */
@@ -70,8 +74,12 @@ function bridgesBeside({ resources }: Store, stored: Stored): Ref[] {
 const FIREWALLS: ReadonlySet<string> = new Set([firewallTie(4), firewallTie(6)]);
 
 /** What the kernel is to have for the scope. */
-export function compileScope({ resources }: Scope, sysctlsBefore: ReadonlyMap<string, string>): KernelState {
+export function compileScope(
+  { resources, reflecting }: Scope,
+  sysctlsBefore: ReadonlyMap<string, string>,
+): KernelState {
   return compile({
+    reflecting,
     resources: new Map([...resources].map(([key, stored]) => [key, placed(stored)])),
     otherFirewalls: new Set(),
     sysctlsBefore,

@@ -1,5 +1,5 @@
 import type { OperationNotes } from '../db/operations.ts';
-import type { Stored } from '../db/resources.ts';
+import type { Stored, Tie } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import type { SysctlBefore } from '../db/sysctls.ts';
 import { CommandFailed } from '../kernel/errors.ts';
@@ -15,10 +15,11 @@ import { deletingByNumber } from '../plan/undeletable.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
-import { portsIsolatedBy } from './bridge-firewall.ts';
 import { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
+import { portsChangedBy } from './ports.ts';
+import { leadsTo, linksAmong, reflectingEnds } from './reflecting.ts';
 import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
 import { isTakenRoute, replacingRoutes } from './replaced-routes.ts';
 import { noteHostSysctls, noteReadings } from './sysctls.ts';
@@ -91,7 +92,7 @@ class Settlement {
     const besides = others.flatMap((other) => {
       const { references, needs } = tiesOf(other);
       const sharers = needs.flatMap((need) => store.resources.needing(need));
-      return [...references, ...sharers, ...portsIsolatedBy(other, store.resources)];
+      return [...references, ...sharers, ...portsChangedBy(other, store.resources)];
     });
     this.#scope = scopeOf(store, [...unsettled.refs, ...besides], unsettled.attempts);
     const before = sysctlsBeforeOf(store, this.#scope);
@@ -139,7 +140,10 @@ class Settlement {
     for (const stored of side)
       if (!tiesOf(stored).references.every((ref) => resources.has(refText(ref))))
         resources.delete(refText(stored));
-    return compile({ resources, otherFirewalls: new Set(), sysctlsBefore });
+    const isTarget = (tie: Tie): boolean =>
+      this.#deps.store.resources.needing(tie).length > 0 || side.some((stored) => leadsTo(tie, stored));
+    const reflecting = reflectingEnds(linksAmong([...this.#scope.resources.values(), ...side]), isTarget);
+    return compile({ resources, reflecting, otherFirewalls: new Set(), sysctlsBefore });
   }
 
   #identify(): Map<string, NamespaceIdentity> {

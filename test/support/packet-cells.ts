@@ -196,12 +196,7 @@ export function expected(cell: Cell, firewall: FirewallFields, environment: Envi
   if (to === 'publishedLinkLocal')
     return { reached: false, why: 'from a link-local address nothing is forwarded (RFC 4291, 2.5.6)' };
   if (to === 'published') {
-    if (from === 'web')
-      return {
-        reached: !bridgeFilter,
-        why: 'by its own published port, unless the bridge itself translates',
-      };
-    if (from === 'sibling')
+    if (from === 'web' || from === 'sibling')
       return {
         reached: firewall.intercom || !bridgeFilter,
         why: 'published, unless the bridge itself translates, and keeps its ports apart',

@@ -34,6 +34,11 @@ describe('what a tool says', () => {
       'Error: An interface with the same name exists in the target netns.',
       'foreign-object',
     ],
+    [
+      'ip link set dev a type bridge_slave hairpin off',
+      'RTNETLINK answers: Operation not supported',
+      'assumption',
+    ],
     ['ip link set dev a master br', 'RTNETLINK answers: Exchange full', 'limit-reached'],
     ['ip link set dev a mtu 1', 'Error: mtu less than device minimum.', 'unprocessable'],
     ['ip link set dev a mtu 99999', 'Error: mtu greater than device maximum.', 'unprocessable'],
