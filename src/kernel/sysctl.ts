@@ -40,6 +40,11 @@ async function readHostSysctl(key: string): Promise<string> {
   }
 }
 
+/** Whether the kernel has IPv6 at all: without it there are no sysctls of it either. */
+export function hasIpv6(): boolean {
+  return existsSync('/proc/sys/net/ipv6');
+}
+
 /** Whether the sysctl is of an interface that is not there. */
 function isGone(key: string): boolean {
   const name = interfaceOfSysctl(key);

@@ -3,7 +3,7 @@ import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/br
 import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { ACCEPT_RA, REFUSED, refusesAdvertisements } from './advertisement.ts';
+import { ACCEPT_RA, REFUSED, bridgeRefuses } from './advertisement.ts';
 import { compileSysctls } from './end.ts';
 import type { Intent } from './intent.ts';
 import { compileInterface, differencesOfInterface } from './interface.ts';
@@ -20,8 +20,7 @@ export function compileBridge(
   const bridge: Device['kind'] = { type: 'bridge', stp, ageingSeconds };
   const device = compileInterface({ key, serves, mac: assigned.mac, master: null, kind: bridge }, intent);
   state.devices.set(key, device);
-  if (refusesAdvertisements(assigned.subnets))
-    compileSysctls(state, device, { sysctls: { [ACCEPT_RA]: REFUSED } }, context);
+  if (bridgeRefuses(assigned)) compileSysctls(state, device, { sysctls: { [ACCEPT_RA]: REFUSED } }, context);
 }
 
 /** Where the kernel differs from what was asked of a bridge. */
@@ -42,7 +41,7 @@ export function differencesOfBridge(
     });
   const { acceptRa = REFUSED } = observed;
   const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
-  if (refusesAdvertisements(assigned.subnets) && acceptRa !== REFUSED)
+  if (bridgeRefuses(assigned) && acceptRa !== REFUSED)
     differences.push({ path: '/subnets', intended: `${key}=${REFUSED}`, observed: `${key}=${acceptRa}` });
   return differences;
 }

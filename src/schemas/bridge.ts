@@ -96,6 +96,8 @@ export interface BridgeAssigned {
   index?: number;
   /** Left out if it has none. */
   subnets?: SubnetAssigned[];
+  /** Whether it refuses router advertisements though it has no IPv6 subnet; left out if not. */
+  refusing?: true;
 }
 
 export const BridgeStatus = strictObject(

@@ -1,5 +1,8 @@
 import type { Stored } from '../db/resources.ts';
+import { hasIpv6 } from '../kernel/sysctl.ts';
 import { refusesAdvertisements } from '../plan/advertisement.ts';
+import type { BridgeAssigned, BridgeIntent } from '../schemas/bridge.ts';
+import { HOST } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
 import {
   namedEnds,
@@ -16,9 +19,26 @@ export function refusingEnds(intent: LinkIntent, draft: Draft): Pick<LinkAssigne
   const refusing = namedEnds(intent)
     // With a smaller MTU an interface has no IPv6, and none of its sysctls.
     .filter(({ end }) => end.mtu >= SMALLEST_IPV6_MTU)
-    .filter(({ name }) => refusesAdvertisements(bridgeFaced(intent, name, draft)?.assigned.subnets))
+    .filter(
+      ({ name, end }) =>
+        leadsToHost(intent, end) || refusesAdvertisements(bridgeFaced(intent, name, draft)?.assigned.subnets),
+    )
     .map(({ name }) => name);
   return refusing.length === 0 ? {} : { refusing };
+}
+
+/** A bridge of the daemon's own namespace with subnets is for others to be on, whatever family they are of. */
+export function refusingBridge({ namespace, subnets, mtu }: BridgeIntent): Pick<BridgeAssigned, 'refusing'> {
+  const mayBeTold = namespace === HOST && subnets.length > 0 && mtu >= SMALLEST_IPV6_MTU && hasIpv6();
+  return mayBeTold ? { refusing: true } : {};
+}
+
+/**
+ * Whether an end is where the daemon's own namespace takes what a namespace or a virtual machine sends. At the other end of
+ * a macvlan or vxlan is a network, which may well have a router.
+ */
+function leadsToHost({ type }: LinkIntent, { namespace, bridge }: EndIntent): boolean {
+  return (type === 'veth' || type === 'tap') && namespace === HOST && bridge === null && hasIpv6();
 }
 
 /** The bridge on whose network an end is, without being a port of it. */

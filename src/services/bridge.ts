@@ -10,7 +10,7 @@ import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/br
 import { HOST, refText } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
 import { leaseTie } from '../schemas/ipam.ts';
-import { isSetByNamespace } from './advertisement.ts';
+import { isSetByNamespace, refusingBridge } from './advertisement.ts';
 import {
   checkFirewall,
   completeFirewall,
@@ -75,6 +75,7 @@ export const bridgeKind: KindService<'bridge'> = {
   assign: (intent, before, choosing) => ({
     mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
     ...assignSubnets(intent, before, choosing),
+    ...refusingBridge(intent),
   }),
   ties: (intent, assigned) => tiesOfBridge(intent, assigned),
   usesIpam: ({ subnets }) => subnets.length > 0,

@@ -65,14 +65,47 @@ describe('a router advertisement from a neighbour', () => {
     expect((await daemon().request.get('/drift')).body.items).toEqual([]);
   });
 
-  it('is taken as ever on a bridge without one', async () => {
+  it('is taken as ever behind a bridge without one, but not by the host', async () => {
     await make('/bridges', { name: 'br0', subnets: ['10.1.1.0/24'] });
     await join('mallory');
     await join('blue');
     await mislead('mallory');
     await expect.poll(async () => misledIn('blue')).toEqual([ROGUE]);
+    expect(await misledIn(null)).toEqual([]);
+  });
+
+  it('is taken as ever on a plain bridge, which may have the network of the machine as a port', async () => {
+    await make('/bridges', { name: 'br0', addresses: ['10.1.1.3/24'] });
+    await join('mallory', { addresses: ['10.1.1.4/24'] });
+    await mislead('mallory');
     await expect.poll(async () => misledIn(null)).toEqual([ROGUE]);
     await run('ip', '-6', 'route', 'delete', 'default', 'proto', 'ra');
+  });
+
+  it('is not taken by the host from the other end of a veth, unless asked to', async () => {
+    await make('/namespaces', { name: 'mallory' });
+    const peer = { interface: 'eth0', namespace: 'mallory' };
+    const processes = async (): Promise<unknown> =>
+      (await daemon().request.get('/operations?limit=1')).body.items[0].processes;
+    await make('/links', { name: 'v0', type: 'veth', peer });
+    const cost = await processes();
+    expect(await acceptsIn(null, 'v0')).toBe('0');
+    await mislead('mallory');
+    const asked = { 'ipv6.conf.accept_ra': '1' };
+    await daemon().request.patch('/links/v0').send({ sysctls: asked }).expect(200);
+    expect(await misledIn(null)).toEqual([]);
+    await mislead('mallory');
+    await expect.poll(async () => misledIn(null)).toEqual([ROGUE]);
+    expect((await daemon().request.get('/links/v0')).body).toMatchObject({
+      sysctls: asked,
+      status: { state: 'ready' },
+    });
+    await daemon().request.delete('/links/v0').expect(204);
+    // The same as where nothing is refused.
+    await make('/links', { name: 'v0', type: 'veth', sysctls: asked, peer });
+    expect(await processes()).toBe(cost);
+    await make('/links', { name: 't0', type: 'tap' });
+    expect(await acceptsIn(null, 't0')).toBe('0');
   });
 });
 
