@@ -1,4 +1,5 @@
 import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
+import { HOST } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import {
@@ -16,7 +17,7 @@ export function readsOfBridge({ namespace, interface: name, subnets }: BridgeInt
     {
       namespace,
       lines: [`address show dev ${name}`, `address show master ${name}`, showOwnRoutes(name)],
-      sysctls: subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? [acceptRaOf(name)] : [],
+      sysctls: fieldsAskedOf(namespace, subnets).map((field) => sysctlOfInterface(name, field)),
     },
   ];
 }
@@ -41,12 +42,19 @@ export function parseBridge(
   };
 }
 
-/** What is not among the answers was not asked about. */
-function seenOf(name: string, answer: Answer | null | undefined): Pick<ObservedBridge, 'acceptRa'> {
-  const acceptRa = answer?.sysctls[acceptRaOf(name)];
-  return acceptRa === undefined ? {} : { acceptRa };
+/** What is netnsd's own to say of a bridge with subnets; in other namespaces than the daemon's it takes a process. */
+const FIELDS = ['ipv6.conf.accept_ra', 'ipv4.conf.rp_filter'] as const;
+
+function fieldsAskedOf(namespace: string, subnets: readonly string[]): readonly string[] {
+  if (namespace === HOST) return subnets.length === 0 ? [] : FIELDS;
+  return subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? FIELDS.slice(0, 1) : [];
 }
 
-function acceptRaOf(name: string): string {
-  return sysctlOfInterface(name, 'ipv6.conf.accept_ra');
+/** What is not among the answers was not asked about. */
+function seenOf(name: string, answer: Answer | null | undefined): Pick<ObservedBridge, 'sysctls'> {
+  const seen = FIELDS.flatMap((field) => {
+    const value = answer?.sysctls[sysctlOfInterface(name, field)];
+    return value === undefined ? [] : [[field, value] as const];
+  });
+  return seen.length === 0 ? {} : { sysctls: Object.fromEntries(seen) };
 }

@@ -3,7 +3,7 @@ import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/br
 import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { ACCEPT_RA, REFUSED, bridgeRefuses } from './advertisement.ts';
+import { sysctlsOfBridge } from './bridge-sysctls.ts';
 import { compileSysctls } from './end.ts';
 import type { Intent } from './intent.ts';
 import { compileInterface, differencesOfInterface } from './interface.ts';
@@ -20,7 +20,7 @@ export function compileBridge(
   const bridge: Device['kind'] = { type: 'bridge', stp, ageingSeconds };
   const device = compileInterface({ key, serves, mac: assigned.mac, master: null, kind: bridge }, intent);
   state.devices.set(key, device);
-  if (bridgeRefuses(assigned)) compileSysctls(state, device, { sysctls: { [ACCEPT_RA]: REFUSED } }, context);
+  compileSysctls(state, device, { sysctls: sysctlsOfBridge(assigned) }, context);
 }
 
 /** Where the kernel differs from what was asked of a bridge. */
@@ -39,9 +39,11 @@ export function differencesOfBridge(
       intended: intent.ageingSeconds,
       observed: observed.ageingSeconds,
     });
-  const { acceptRa = REFUSED } = observed;
-  const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
-  if (bridgeRefuses(assigned) && acceptRa !== REFUSED)
-    differences.push({ path: '/subnets', intended: `${key}=${REFUSED}`, observed: `${key}=${acceptRa}` });
+  for (const [field, intended] of Object.entries(sysctlsOfBridge(assigned))) {
+    const found = observed.sysctls?.[field] ?? intended;
+    const key = sysctlOfInterface(intent.interface, field);
+    if (found !== intended)
+      differences.push({ path: '/subnets', intended: `${key}=${intended}`, observed: `${key}=${found}` });
+  }
   return differences;
 }

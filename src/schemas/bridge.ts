@@ -98,6 +98,8 @@ export interface BridgeAssigned {
   subnets?: SubnetAssigned[];
   /** Whether it refuses router advertisements though it has no IPv6 subnet; left out if not. */
   refusing?: true;
+  /** Whether reverse path filtering is loose; left out if it is as the kernel has it. */
+  loose?: true;
 }
 
 export const BridgeStatus = strictObject(
@@ -158,8 +160,8 @@ export interface ObservedBridge extends ObservedInterface {
   ageingSeconds: number | null;
   ports: string[];
   routes: Route[];
-  /** Whether it takes router advertisements (ip-sysctl of the kernel); left out if it was not asked about. */
-  acceptRa?: string;
+  /** Of its own sysctls those that netnsd itself sets, by keys like those of an end; left out if not asked about. */
+  sysctls?: Record<string, string>;
   /** Null or absent where it was not looked at. */
   firewall?: ObservedBridgeFirewall | null;
 }

@@ -3,7 +3,6 @@ import { parseBridge, readsOfBridge } from '../kernel/bridge.ts';
 import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
-import { ACCEPT_RA } from '../plan/advertisement.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
 import { resolvedBridge } from '../plan/ipam.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
@@ -76,6 +75,7 @@ export const bridgeKind: KindService<'bridge'> = {
     mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
     ...assignSubnets(intent, before, choosing),
     ...refusingBridge(intent),
+    ...looseBridge(intent),
   }),
   ties: (intent, assigned) => tiesOfBridge(intent, assigned),
   usesIpam: ({ subnets }) => subnets.length > 0,
@@ -118,9 +118,11 @@ export const bridgeKind: KindService<'bridge'> = {
     };
   },
   differences: ({ intent, assigned }, observed, draft) => {
-    const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
-    const { acceptRa: _acceptRa, ...rest } = observed;
-    const seen = isSetByNamespace(key, intent.namespace, draft) ? rest : observed;
+    // What the namespace says of its sysctls counts more.
+    const own = Object.entries(observed.sysctls ?? {}).filter(
+      ([field]) => !isSetByNamespace(sysctlOfInterface(intent.interface, field), intent.namespace, draft),
+    );
+    const seen = { ...observed, sysctls: Object.fromEntries(own) };
     return [
       ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen),
       ...differencesIn(intent, observed.firewall, draft),
@@ -137,6 +139,11 @@ export const bridgeKind: KindService<'bridge'> = {
       : { rules: [...observed.firewall.ipv4.rules, ...observed.firewall.ipv6.rules] }),
   }),
 };
+
+/** Of the daemon's own namespace, where ports are published: see `plan/bridge-sysctls.ts`. */
+function looseBridge({ namespace, subnets }: BridgeIntent): Pick<BridgeAssigned, 'loose'> {
+  return namespace === HOST && subnets.length > 0 ? { loose: true } : {};
+}
 
 function statusOfBridge(observed: ObservedBridge): object {
   const { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports } = observed;

@@ -164,10 +164,10 @@ describe('a port', () => {
     await patch({ bridge: null, isolatedPort: null, hairpin: null });
     expect(await flags('v0')).toBeNull();
     expect(await dryRun({ bridge: 'br00', hairpin: true })).toEqual([
-      'ip link set dev v0 master br00',
-      'ip link set dev v0 type bridge_slave hairpin on',
       // A port takes no router advertisements anyway.
       'sysctl -w net.ipv6.conf.v0.accept_ra=1',
+      'ip link set dev v0 master br00',
+      'ip link set dev v0 type bridge_slave hairpin on',
     ]);
     await patch({ bridge: 'br00', hairpin: true });
     expect(await flags('v0')).toEqual([false, true]);
