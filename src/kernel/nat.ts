@@ -2,7 +2,11 @@ import type { ObservedNat } from '../schemas/nat.ts';
 import { CHAIN_MARK, commentPrefix, strayRules, type SavedFirewall } from './firewall.ts';
 
 /** The rules that carry the mark of a nat rule, with the counters of the one that translates. */
-export function parseNat(name: string, saved: SavedFirewall, forwarding: string | null): ObservedNat {
+export function parseNat(
+  name: string,
+  saved: SavedFirewall,
+  { forwarding, routeLocalnet }: Pick<ObservedNat, 'forwarding' | 'routeLocalnet'>,
+): ObservedNat {
   const prefix = commentPrefix({ kind: 'nat', name });
   const rules = saved.rules.filter(({ comment }) => comment?.startsWith(prefix) === true);
   // A published port has rules in other chains of that table besides, which meet the same packets once more.
@@ -13,6 +17,7 @@ export function parseNat(name: string, saved: SavedFirewall, forwarding: string 
     bytes: translating.reduce((sum, { bytes }) => sum + bytes, 0),
     rules: rules.map(({ chain, spec }) => `-A ${chain} ${spec}`),
     forwarding,
+    ...(routeLocalnet === undefined ? {} : { routeLocalnet }),
     chainMarks: saved.rules.flatMap(({ comment }) =>
       comment?.startsWith(CHAIN_MARK) === true ? [comment] : [],
     ),

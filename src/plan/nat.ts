@@ -114,5 +114,7 @@ export function differencesOfNat(
     differences.push({ path: '/status/strays', intended: [], observed: observed.strays });
   if (observed.forwarding === '0')
     differences.push({ path: '/status/forwarding', intended: '1', observed: observed.forwarding });
+  if (observed.routeLocalnet === '0')
+    differences.push({ path: '/status/routeLocalnet', intended: '1', observed: observed.routeLocalnet });
   return differences;
 }

@@ -244,6 +244,8 @@ export interface ObservedNat {
   rules: string[];
   /** The sysctl; null where it could not be read. */
   forwarding: string | null;
+  /** `route_localnet` of the interface behind which it leads, where it is published at 127.0.0.1; left out if not asked about. */
+  routeLocalnet?: string | null;
   /** The comments of the rules that lead to the rule's chains. */
   chainMarks: string[];
   /** Rules in netnsd's own chains that are not netnsd's. */

@@ -12,6 +12,7 @@ import { HOST, type Ref } from '../schemas/common.ts';
 import { AUTO_PORT, parsePorts } from '../schemas/format.ts';
 import {
   forwardingKey,
+  localnetKey,
   natFamily,
   type DnatIntent,
   type DnatSpec,
@@ -19,6 +20,7 @@ import {
   type NatAssigned,
   type NatIntent,
   type NatSpec,
+  type ObservedNat,
   type SnatIntent,
 } from '../schemas/nat.ts';
 import type { Draft } from './draft.ts';
@@ -73,16 +75,16 @@ export const natKind: KindService<'nat'> = {
     },
     assigned,
   }),
-  seen: (intent, snapshot) => {
-    const family = natFamily(intent);
-    const saved = snapshot.firewalls.get(firewallKey(intent.namespace, family)) ?? { chains: [], rules: [] };
-    const forwarding = snapshot.inside.get(intent.namespace)?.sysctls[forwardingKey(family)] ?? null;
-    return parseNat(intent.name, saved, forwarding);
+  seen: (intent, snapshot, assigned) => {
+    const saved = snapshot.firewalls.get(firewallKey(intent.namespace, natFamily(intent)));
+    const sysctls = snapshot.inside.get(intent.namespace)?.sysctls ?? {};
+    return parseNat(intent.name, saved ?? { chains: [], rules: [] }, sysctlsIn(sysctls, intent, assigned));
   },
-  look: async (intent, processes) => {
-    const family = natFamily(intent);
-    const saved = await saveIfThere(processes, intent.namespace, family);
-    return parseNat(intent.name, saved, await readForwarding(processes, intent.namespace, family));
+  look: async (intent, processes, assigned) => {
+    const { namespace } = intent;
+    const saved = await saveIfThere(processes, namespace, natFamily(intent));
+    const sysctls = await readSysctls(processes, namespace, sysctlsOfNat(intent, assigned));
+    return parseNat(intent.name, saved, sysctlsIn(sysctls, intent, assigned));
   },
   differences: ({ intent, assigned }, observed) => differencesOfNat(intent, assigned, observed),
   status: (intent, { packets, bytes, rules }, assigned) => ({
@@ -114,9 +116,31 @@ export async function readForwarding(
   family: Family,
 ): Promise<string | null> {
   const key = forwardingKey(family);
-  if (namespace === HOST) return (await readHostSysctls([key]))[key] ?? null;
-  const [answer] = await lookAt(processes, [{ namespace, lines: [], sysctls: [key] }]);
-  return answer?.sysctls[key] ?? null;
+  return (await readSysctls(processes, namespace, [key]))[key] ?? null;
+}
+
+async function readSysctls(
+  processes: Processes,
+  namespace: string,
+  keys: readonly string[],
+): Promise<Record<string, string>> {
+  if (namespace === HOST) return readHostSysctls(keys);
+  const [answer] = await lookAt(processes, [{ namespace, lines: [], sysctls: [...keys] }]);
+  return answer?.sysctls ?? {};
+}
+
+function sysctlsOfNat(intent: NatIntent, assigned: NatAssigned): string[] {
+  const device = localnetOf(intent, assigned);
+  return [forwardingKey(natFamily(intent)), ...(device === null ? [] : [localnetKey(device)])];
+}
+
+function sysctlsIn(
+  sysctls: Readonly<Record<string, string>>,
+  intent: NatIntent,
+  assigned: NatAssigned,
+): Pick<ObservedNat, 'forwarding' | 'routeLocalnet'> {
+  const [forwarding, localnet] = sysctlsOfNat(intent, assigned).map((key) => sysctls[key] ?? null);
+  return { forwarding: forwarding ?? null, ...(localnet === undefined ? {} : { routeLocalnet: localnet }) };
 }
 
 function publishedBy(intent: NatIntent, assigned: NatAssigned): object {

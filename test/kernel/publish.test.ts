@@ -219,6 +219,27 @@ describe('127.0.0.1', () => {
     ]);
     expect((await request.get('/nat/web')).body.status.state).toBe('ready');
   });
+
+  it('is reached again after somebody has turned route_localnet off', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await listen('blue', 'tcp', 80);
+    const { request } = daemon;
+    await request.post('/nat').send(web);
+    await run('sysctl', '-qw', 'net.ipv4.conf.br00.route_localnet=0');
+    expect(await ask(null, '127.0.0.1', 8080)).toBe('');
+    expect((await request.get('/nat/web')).body.status).toMatchObject({
+      state: 'drifted',
+      differences: [{ path: '/status/routeLocalnet', intended: '1', observed: '0' }],
+    });
+    expect((await request.get('/drift')).body.items).toHaveLength(1);
+    const { headers } = await request.post('/reconcile').expect(202);
+    await expect
+      .poll(async () => (await request.get(String(headers['location']))).body.state, { timeout: 10_000 })
+      .toBe('succeeded');
+    expect(await ask(null, '127.0.0.1', 8080)).toBe('blue to 10.1.1.3');
+    expect((await request.get('/nat/web')).body.status.state).toBe('ready');
+  });
 });
 
 describe('a port that something else has', () => {
