@@ -16,7 +16,10 @@ export function readsOfBridge({ namespace, interface: name, subnets }: BridgeInt
     {
       namespace,
       lines: [`address show dev ${name}`, `address show master ${name}`, showOwnRoutes(name)],
-      sysctls: subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? [acceptRaOf(name)] : [],
+      sysctls: [
+        ...(subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? [acceptRaOf(name)] : []),
+        ...(subnets.some((subnet) => familyOfSubnet(subnet) === 4) ? [rpFilterOf(name)] : []),
+      ],
     },
   ];
 }
@@ -42,9 +45,17 @@ export function parseBridge(
 }
 
 /** What is not among the answers was not asked about. */
-function seenOf(name: string, answer: Answer | null | undefined): Pick<ObservedBridge, 'acceptRa'> {
+function seenOf(
+  name: string,
+  answer: Answer | null | undefined,
+): Pick<ObservedBridge, 'acceptRa' | 'rpFilter'> {
   const acceptRa = answer?.sysctls[acceptRaOf(name)];
-  return acceptRa === undefined ? {} : { acceptRa };
+  const rpFilter = answer?.sysctls[rpFilterOf(name)];
+  return { ...(acceptRa === undefined ? {} : { acceptRa }), ...(rpFilter === undefined ? {} : { rpFilter }) };
+}
+
+function rpFilterOf(name: string): string {
+  return sysctlOfInterface(name, 'ipv4.conf.rp_filter');
 }
 
 function acceptRaOf(name: string): string {

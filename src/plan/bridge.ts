@@ -7,6 +7,7 @@ import { ACCEPT_RA, REFUSED, refusesAdvertisements } from './advertisement.ts';
 import { compileSysctls } from './end.ts';
 import type { Intent } from './intent.ts';
 import { compileInterface, differencesOfInterface } from './interface.ts';
+import { LOOSE, RP_FILTER, isLoose } from './reverse-path.ts';
 
 /** Adds what a bridge is to have to the state. */
 export function compileBridge(
@@ -20,8 +21,11 @@ export function compileBridge(
   const bridge: Device['kind'] = { type: 'bridge', stp, ageingSeconds };
   const device = compileInterface({ key, serves, mac: assigned.mac, master: null, kind: bridge }, intent);
   state.devices.set(key, device);
-  if (refusesAdvertisements(assigned.subnets))
-    compileSysctls(state, device, { sysctls: { [ACCEPT_RA]: REFUSED } }, context);
+  const sysctls = {
+    ...(refusesAdvertisements(assigned.subnets) ? { [ACCEPT_RA]: REFUSED } : {}),
+    ...(isLoose(assigned.subnets) ? { [RP_FILTER]: LOOSE } : {}),
+  };
+  compileSysctls(state, device, { sysctls }, context);
 }
 
 /** Where the kernel differs from what was asked of a bridge. */
@@ -40,9 +44,13 @@ export function differencesOfBridge(
       intended: intent.ageingSeconds,
       observed: observed.ageingSeconds,
     });
-  const { acceptRa = REFUSED } = observed;
-  const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
-  if (refusesAdvertisements(assigned.subnets) && acceptRa !== REFUSED)
-    differences.push({ path: '/subnets', intended: `${key}=${REFUSED}`, observed: `${key}=${acceptRa}` });
+  const { acceptRa = REFUSED, rpFilter = LOOSE } = observed;
+  const sysctl = (field: string, intended: string, found: string): void => {
+    if (found === intended) return;
+    const key = sysctlOfInterface(intent.interface, field);
+    differences.push({ path: '/subnets', intended: `${key}=${intended}`, observed: `${key}=${found}` });
+  };
+  if (refusesAdvertisements(assigned.subnets)) sysctl(ACCEPT_RA, REFUSED, acceptRa);
+  if (isLoose(assigned.subnets)) sysctl(RP_FILTER, LOOSE, rpFilter);
   return differences;
 }

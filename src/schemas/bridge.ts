@@ -158,6 +158,8 @@ export interface ObservedBridge extends ObservedInterface {
   routes: Route[];
   /** Whether it takes router advertisements (ip-sysctl of the kernel); left out if it was not asked about. */
   acceptRa?: string;
+  /** How it checks source addresses, likewise. */
+  rpFilter?: string;
   /** Null or absent where it was not looked at. */
   firewall?: ObservedBridgeFirewall | null;
 }

@@ -4,6 +4,7 @@ import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import { observedInterface } from '../kernel/interface.ts';
 import { answerFrom } from '../kernel/snapshot.ts';
 import { ACCEPT_RA } from '../plan/advertisement.ts';
+import { RP_FILTER } from '../plan/reverse-path.ts';
 import { differencesOfBridge } from '../plan/bridge.ts';
 import { resolvedBridge } from '../plan/ipam.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
@@ -117,9 +118,14 @@ export const bridgeKind: KindService<'bridge'> = {
     };
   },
   differences: ({ intent, assigned }, observed, draft) => {
-    const key = sysctlOfInterface(intent.interface, ACCEPT_RA);
-    const { acceptRa: _acceptRa, ...rest } = observed;
-    const seen = isSetByNamespace(key, intent.namespace, draft) ? rest : observed;
+    const { acceptRa, rpFilter, ...rest } = observed;
+    const isOurs = (field: string): boolean =>
+      !isSetByNamespace(sysctlOfInterface(intent.interface, field), intent.namespace, draft);
+    const seen = {
+      ...rest,
+      ...(acceptRa !== undefined && isOurs(ACCEPT_RA) ? { acceptRa } : {}),
+      ...(rpFilter !== undefined && isOurs(RP_FILTER) ? { rpFilter } : {}),
+    };
     return [
       ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen),
       ...differencesIn(intent, observed.firewall, draft),

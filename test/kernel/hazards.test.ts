@@ -236,3 +236,29 @@ describe('the API', () => {
       expect([host, await asked(host)]).toEqual([host, '000']);
   });
 });
+
+describe('a machine that checks source addresses strictly', () => {
+  it('has what is published answered by whichever bridge the target sends by', async () => {
+    const { request } = await startDaemon();
+    const strict = (to: string): string =>
+      ['all', 'default'].map((of) => `echo ${to} >/proc/sys/net/ipv4/conf/${of}/rp_filter`).join(';');
+    const before = await run('cat', '/proc/sys/net/ipv4/conf/all/rp_filter');
+    await meanwhile(strict('1'), strict(before));
+    await make(request, '/namespaces', { name: 'blue', sysctls: { 'net.ipv4.conf.all.rp_filter': '2' } });
+    for (const n of [1, 2]) {
+      await make(request, '/bridges', { name: `br0${n}`, subnets: [`10.1.${n}.0/24`] });
+      const routes = n === 1 ? [{ to: 'default', via: 'auto' }] : [];
+      const peer = { interface: `eth${n}`, namespace: 'blue', addresses: [`10.1.${n}.9/24`], routes };
+      await make(request, '/links', { name: `v${n}`, type: 'veth', bridge: `br0${n}`, peer });
+    }
+    const to = { address: '10.1.2.9', port: '80' };
+    await make(request, '/nat', { name: 'web', type: 'dnat', protocol: 'tcp', port: '8080', to });
+    await serve('blue', [80]);
+    expect(await reached('internet', HOST, 8080)).toEqual(['icmp', 'tcp']);
+    await run('sh', '-c', 'echo 1 >/proc/sys/net/ipv4/conf/br01/rp_filter');
+    expect(await reached('internet', HOST, 8080)).toEqual(['icmp']);
+    expect((await request.get('/bridges/br01')).body.status).toMatchObject({ state: 'drifted' });
+    await request.post('/reconcile?wait=true').expect(200);
+    expect(await reached('internet', HOST, 8080)).toEqual(['icmp', 'tcp']);
+  });
+});
