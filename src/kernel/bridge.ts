@@ -1,3 +1,4 @@
+import type { Family } from '../schemas/address.ts';
 import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
@@ -42,12 +43,13 @@ export function parseBridge(
   };
 }
 
-/** What is netnsd's own to say of a bridge with subnets; in other namespaces than the daemon's it takes a process. */
+/** What is netnsd's own to say of a bridge with subnets. */
 const FIELDS = ['ipv6.conf.accept_ra', 'ipv4.conf.rp_filter'] as const;
 
-function fieldsAskedOf(namespace: string, subnets: readonly string[]): readonly string[] {
-  if (namespace === HOST) return subnets.length === 0 ? [] : FIELDS;
-  return subnets.some((subnet) => familyOfSubnet(subnet) === 6) ? FIELDS.slice(0, 1) : [];
+function fieldsAskedOf(namespace: string, subnets: readonly string[]): string[] {
+  const has = (family: Family): boolean => subnets.some((subnet) => familyOfSubnet(subnet) === family);
+  const isAsked = { [FIELDS[0]]: has(6) || (namespace === HOST && has(4)), [FIELDS[1]]: has(4) };
+  return FIELDS.filter((field) => isAsked[field]);
 }
 
 /** What is not among the answers was not asked about. */

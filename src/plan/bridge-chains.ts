@@ -42,8 +42,13 @@ const TO_HOST_OF_BOTH = [
   '-p tcp -m tcp --dport 53',
 ];
 
-/** RFC 4861: with br_netfilter on, neighbor solicitations and advertisements between ports pass FORWARD as well. */
-const NEIGHBOR_DISCOVERY = ['135', '136'].map((type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`);
+/**
+ * RFC 4861: with br_netfilter on, neighbor solicitations and advertisements between ports pass FORWARD as well. These still
+ * have the hop limit 255. What is routed has less, is none (section 7.1), and would be a way past every firewall.
+ */
+const NEIGHBOR_DISCOVERY = ['135', '136'].map(
+  (type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type} -m hl --hl-eq 255`,
+);
 
 /** Adds them with the jumps to them; chains stand before those that jump to them. */
 export function addBridgeChains({ chain, jump }: Frame, family: Family): void {

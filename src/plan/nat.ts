@@ -59,14 +59,22 @@ function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
   const accept = (chain: string, match: string): Rule => makeRule(serves, 'filter', chain, match, 'ACCEPT');
   // With bridge-nf-call-iptables on, what stays within a bridge passes FORWARD too.
   const within = accept(CHAINS.in, `${from} ${to}${withinMatch(nat)}`);
-  const out = accept(
-    CHAINS.out,
-    `${from}${nat.outInterface === null && nat.inInterface === null ? leaving : `${byIn}${leaving}`}`,
+  const passing = `${byIn}${leaving}`;
+  const out = accept(CHAINS.out, `${from}${passing}`);
+  // What conntrack makes nothing of is not translated, and would leave with the address inside (a late FIN, say).
+  const untranslated = makeRule(
+    serves,
+    'filter',
+    CHAINS.guard,
+    `${from}${passing} -m conntrack --ctstate INVALID`,
+    'DROP',
   );
-  if (nat.forward === 'any') return [translate, within, accept(CHAINS.in, `${to}${outside}${byOut}`), out];
+  if (nat.forward === 'any')
+    return [translate, within, untranslated, accept(CHAINS.in, `${to}${outside}${byOut}`), out];
   return [
     translate,
     within,
+    untranslated,
     accept(CHAINS.in, `${to}${byOut} -m conntrack --ctstate RELATED,ESTABLISHED`),
     // Whatever else is sent to `source`: a neighbour that knows the way must not get in by it.
     makeRule(serves, 'filter', CHAINS.guard, to, 'DROP'),

@@ -48,6 +48,7 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
   const { protocol } = nat;
   const host = alone(nat.to.address);
   const target = parsePorts(nat.to.port);
+  const icmp = familyOf(nat.to.address) === 4 ? 'icmp' : 'ipv6-icmp';
   const behind = `-p ${protocol} -m ${protocol}`;
   const inside = `-d ${host} ${behind} --dport ${portMatch(target)}`;
   const masquerade = (match: string): Rule =>
@@ -62,6 +63,14 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
       'filter',
       CHAINS.in,
       `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate RELATED,ESTABLISHED`,
+      'ACCEPT',
+    ),
+    // ICMP errors of flows to the target, in both directions: without them a path with a smaller MTU is a black hole.
+    makeRule(
+      serves,
+      'filter',
+      CHAINS.in,
+      `-p ${icmp} -m conntrack --ctstate RELATED --ctreplsrc ${nat.to.address}`,
       'ACCEPT',
     ),
   ];

@@ -64,7 +64,9 @@ export function withSysctls(rest: readonly Step[], sets: readonly Step[]): Step[
   const steps = [...rest];
   const after: Step[] = [];
   for (const set of sets) {
-    const at = set.step === 'sysctl.set' && set.key.endsWith('.accept_ra') ? lastShaping(steps, set) : -1;
+    const isEarly =
+      set.serves.kind === 'bridge' || (set.step === 'sysctl.set' && set.key.endsWith('.accept_ra'));
+    const at = set.step === 'sysctl.set' && isEarly ? lastShaping(steps, set) : -1;
     if (at === -1) after.push(set);
     else steps.splice(at + 1, 0, set);
   }

@@ -98,8 +98,6 @@ export interface BridgeAssigned {
   subnets?: SubnetAssigned[];
   /** Whether it refuses router advertisements though it has no IPv6 subnet; left out if not. */
   refusing?: true;
-  /** Whether reverse path filtering is loose; left out if it is as the kernel has it. */
-  loose?: true;
 }
 
 export const BridgeStatus = strictObject(

@@ -75,7 +75,6 @@ export const bridgeKind: KindService<'bridge'> = {
     mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
     ...assignSubnets(intent, before, choosing),
     ...refusingBridge(intent),
-    ...looseBridge(intent),
   }),
   ties: (intent, assigned) => tiesOfBridge(intent, assigned),
   usesIpam: ({ subnets }) => subnets.length > 0,
@@ -139,11 +138,6 @@ export const bridgeKind: KindService<'bridge'> = {
       : { rules: [...observed.firewall.ipv4.rules, ...observed.firewall.ipv6.rules] }),
   }),
 };
-
-/** Of the daemon's own namespace, where ports are published: see `plan/bridge-sysctls.ts`. */
-function looseBridge({ namespace, subnets }: BridgeIntent): Pick<BridgeAssigned, 'loose'> {
-  return namespace === HOST && subnets.length > 0 ? { loose: true } : {};
-}
 
 function statusOfBridge(observed: ObservedBridge): object {
   const { index, mac, mtu, up, operstate, addresses, statistics, bridgeId, stp, ports } = observed;

@@ -57,14 +57,3 @@ it('a namespace on two networks is reached by what it publishes on either, thoug
     .toBe('succeeded');
   expect(await ask({ protocol: 'tcp', host: '198.51.100.2', port: 8081 })).toBe('two');
 });
-
-it('a bridge in another namespace is left as the kernel has it', async () => {
-  const { request } = await startDaemon();
-  await request.post('/namespaces').send({ name: 'in' }).expect(201);
-  await request
-    .post('/bridges')
-    .send({ name: 'br01', namespace: 'in', subnets: ['10.1.1.0/24'] })
-    .expect(201);
-  expect((await request.get('/bridges/br01')).body.status.state).toBe('ready');
-  expect((await request.get('/drift')).body.items).toEqual([]);
-});
