@@ -185,3 +185,58 @@ export const ruleChanges: { of: string; before: Request[]; change: Request }[] =
     change: ['patch', '/bridges/br00', { firewall: null }],
   },
 ];
+
+const net: Request = [
+  'post',
+  '/bridges',
+  { name: 'net0', subnets: ['10.7.0.0/24', 'fd07::/64'], dns: ['10.7.0.1'] },
+];
+const joined: Request = [
+  'post',
+  '/links',
+  {
+    name: 'web',
+    type: 'veth',
+    bridge: 'net0',
+    peer: {
+      interface: 'eth0',
+      namespace: 'blue',
+      addresses: ['auto'],
+      routes: [{ to: 'default', via: 'auto' }],
+    },
+  },
+];
+const published: Request = [
+  'post',
+  '/nat',
+  { name: 'site', type: 'dnat', protocol: 'udp', port: '8053', to: { link: 'web', port: '53' } },
+];
+const whole = [blue, net, joined, published];
+
+/** The same for what netnsd chooses itself, and what follows it. */
+export const networkChanges: { of: string; before: Request[]; change: Request }[] = [
+  { of: 'a bridge with subnets is made', before: [], change: net },
+  { of: 'a link gets its addresses from its bridge', before: [blue, net], change: joined },
+  { of: 'a port of a link is published', before: [blue, net, joined], change: published },
+  {
+    of: 'a link that is published gets another address',
+    before: whole,
+    change: ['patch', '/links/web', { peer: { addresses: ['10.7.0.77/24'] } }],
+  },
+  {
+    of: 'a bridge gets other subnets, and a name',
+    before: whole,
+    change: ['patch', '/bridges/net0', { subnets: ['10.8.0.0/24'], dns: [], interface: 'lan7' }],
+  },
+  {
+    of: 'a port that is published is isolated',
+    before: whole,
+    change: ['patch', '/bridges/net0', { firewall: { intercom: false, internal: true } }],
+  },
+  { of: 'a published port is deleted', before: whole, change: ['delete', '/nat/site'] },
+  {
+    of: 'a bridge with subnets is deleted with all that is on it',
+    before: whole,
+    change: ['delete', '/bridges/net0?cascade=true'],
+  },
+];
