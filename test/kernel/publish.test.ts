@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { answerSctp, askSctp } from '../support/sctp.ts';
 import { rulesOf, run } from '../support/shell.ts';
 
 const HOST_ADDRESS = '198.51.100.2';
@@ -152,6 +153,53 @@ describe('a published port', () => {
     const rules = (await rulesOf(null)).filter((rule) => rule.includes('-j DNAT'));
     expect(rules).toHaveLength(2);
     for (const rule of rules) expect(rule).toMatch(/sctp --dport 9000:9002 .*10\.1\.1\.1:90-92\/9000$/);
+  });
+
+  it('of sctp is reached from everywhere as well, in both families, and not once it is deleted', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    await answerSctp('blue', 91);
+    const { request } = daemon;
+    for (const [family, address] of [
+      [4, '10.1.1.1'],
+      [6, 'fd00:1::1'],
+    ] as const) {
+      const rule = {
+        ...web,
+        name: `sctp${family}`,
+        protocol: 'sctp',
+        port: '9000-9002',
+        to: { address, port: '90-92' },
+      };
+      expect((await request.post('/nat').send(rule)).status).toBe(201);
+    }
+    const answers = async (): Promise<string[]> =>
+      Promise.all(
+        [
+          ['internet', HOST_ADDRESS],
+          [null, HOST_ADDRESS],
+          [null, '127.0.0.1'],
+          ['red', HOST_ADDRESS],
+          ['blue', HOST_ADDRESS],
+          ['internet', HOST_ADDRESS6],
+          [null, HOST_ADDRESS6],
+          ['red', HOST_ADDRESS6],
+          ['blue', HOST_ADDRESS6],
+        ].map(async ([from = null, host]) => `${from ?? 'host'}: ${await askSctp(from, host ?? '', 9001)}`),
+      );
+    expect(await answers()).toEqual([
+      `internet: ${HOST_ADDRESS}`,
+      `host: ${HOST_ADDRESS}`,
+      'host: 127.0.0.1',
+      `red: ${HOST_ADDRESS}`,
+      `blue: ${HOST_ADDRESS}`,
+      `internet: ${HOST_ADDRESS6}`,
+      `host: ${HOST_ADDRESS6}`,
+      `red: ${HOST_ADDRESS6}`,
+      `blue: ${HOST_ADDRESS6}`,
+    ]);
+    for (const family of [4, 6]) await request.delete(`/nat/sctp${family}`).expect(204);
+    expect((await answers()).filter((answer) => !answer.endsWith(': '))).toEqual([]);
   });
 });
 
