@@ -16,7 +16,8 @@ import { addRule, makeChainRule } from './rule.ts';
  * so that what is let out of one network is still stopped at the next. One chain holds verdicts of one kind
  * only; within it the order of rules does not matter, and a change is appends and deletes.
  *
- *     PREROUTING, OUTPUT -> NETNSD-DNAT  returns what is not to an address of this machine, translates published ports
+ *     PREROUTING, OUTPUT -> NETNSD-DNAT  returns what is not to an address of this machine, or from a link-local one;
+ *                                        translates published ports
  *     POSTROUTING        -> NETNSD-SNAT
  *
  * A jump from a built-in chain uses no extension that has revisions: one could only be deleted by the same revision.
@@ -77,10 +78,17 @@ function addForwardChains({ chain, jump }: Frame): void {
 }
 
 function addNatChains({ chain, jump }: Frame, family: Family): void {
-  // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
-  chain('nat', CHAINS.dnat, [
-    makeChainRule('nat', CHAINS.dnat, '-m addrtype ! --dst-type LOCAL', 'RETURN').spec,
-  ]);
+  const left = [
+    // RFC 4291, section 2.5.6: nothing is forwarded from such an address. Who sends from it is to reach the machine itself.
+    ...(family === 6 ? ['-s fe80::/10'] : []),
+    // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
+    '-m addrtype ! --dst-type LOCAL',
+  ];
+  chain(
+    'nat',
+    CHAINS.dnat,
+    left.map((match) => makeChainRule('nat', CHAINS.dnat, match, 'RETURN').spec),
+  );
   chain('nat', CHAINS.snat);
   jump('nat', 'PREROUTING', '', CHAINS.dnat);
   // A packet from 127.0.0.1 could not be answered from another interface (route_localnet, CVE-2020-8558).

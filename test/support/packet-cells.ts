@@ -194,7 +194,10 @@ export function expected(cell: Cell, firewall: FirewallFields, environment: Envi
   if (to === 'loopback' || to === 'publishedLoopback')
     return { reached: false, why: '127.0.0.1 of the host is for the host (CVE-2020-8558)' };
   if (to === 'publishedLinkLocal')
-    return { reached: false, why: 'from a link-local address nothing is forwarded (RFC 4291, 2.5.6)' };
+    return {
+      reached: false,
+      why: 'what has a link-local source is left to the host, which has nobody there',
+    };
   if (to === 'published') {
     if (from === 'web' || from === 'sibling')
       return {
