@@ -65,6 +65,14 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
       `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate RELATED,ESTABLISHED`,
       'ACCEPT',
     ),
+    // What conntrack makes nothing of is not turned back, and would leave with the target's own address (a late FIN, say).
+    makeRule(
+      serves,
+      'filter',
+      CHAINS.guard,
+      `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate INVALID`,
+      'DROP',
+    ),
     // ICMP errors of flows to the target, in both directions: without them a path with a smaller MTU is a black hole.
     makeRule(
       serves,

@@ -15,6 +15,7 @@ const UDP = 17;
 const TCP = 6;
 const ICMP = 1;
 const ICMP6 = 58;
+const SCTP = 132;
 
 /**
  * RFC 9293, section 3.1, from the destination port on: RST, ACK of a connection that is long forgotten. conntrack calls it
@@ -120,6 +121,25 @@ describe('what no flow is known of', () => {
     expect(seen).toContain(`${HOST} > ${FAR} ${ICMP} 8`);
     expect(seen.filter((line) => line.startsWith('10.1.1.1 '))).toEqual([]);
   });
+
+  it.each([
+    ['tcp', TCP, [0, 80, ...LATE_RESET]],
+    // RFC 9260: a COOKIE ACK of an association that nobody knows.
+    ['sctp', SCTP, [0, 80, 0x99, 0x99, 0, 0, 0, 1, 0, 0, 0, 0, 11, 0, 0, 4]],
+  ])(
+    'does not leave what is published by %s with its own address, if that is published only',
+    async (protocol, number, late) => {
+      const { request } = await startDaemon();
+      await makeNetwork(request, null);
+      await publish(request, protocol);
+      const seen = await sniff('internet', 'eth0');
+      await send('blue', FAR, number, late);
+      // From another port than that nothing is kept.
+      await send('blue', FAR, TCP, [0, 81, ...LATE_RESET]);
+      await expect.poll(() => seen).toContain(`10.1.1.1 > ${FAR} ${TCP} 0`);
+      expect(seen.filter((line) => line.startsWith('10.1.1.1 '))).toEqual([`10.1.1.1 > ${FAR} ${TCP} 0`]);
+    },
+  );
 });
 
 describe('a client with a link-local address', () => {
