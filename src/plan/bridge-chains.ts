@@ -1,4 +1,5 @@
 import type { Family } from '../schemas/address.ts';
+import { ANSWERS, answersIn } from './answers.ts';
 import type { Frame } from './firewall.ts';
 import { makeChainRule } from './rule.ts';
 
@@ -7,7 +8,8 @@ import { makeChainRule } from './rule.ts';
  * `filter`: an ACCEPT there, which Docker, ufw or an administrator puts before ours, does not overrule it.
  *
  *     mangle FORWARD … -> NETNSD-BRIDGE -> NETNSD-INTERNAL  drops what goes out of an internal bridge, or into it
- *                                       -> NETNSD-REACH     accepts between a bridge and those in its `reachableFrom`
+ *                                       -> NETNSD-REACH     accepts what comes to a bridge from those in its
+ *                                                           `reachableFrom`, and by NETNSD-ANSWERS what it answers
  *                                       -> NETNSD-ISOLATE   sends what comes from an isolated bridge, or goes to it,
  *                                                           to NETNSD-TO and NETNSD-FROM, which drop it if it goes to
  *                                                           another bridge of ours, or comes from one
@@ -31,16 +33,12 @@ export const BRIDGE_CHAINS = {
   input: 'NETNSD-INPUT',
 } as const;
 
-/** What bridges without access to the host may send it all the same: answers, ICMP, DHCP and DNS. */
+/** What bridges without access to the host may send it all the same, beside answers: ICMP, DHCP and DNS. */
 const TO_HOST = {
   4: ['-p icmp', '-p udp -m udp --dport 67'],
   6: ['-p ipv6-icmp', '-p udp -m udp --dport 547'],
 } as const;
-const TO_HOST_OF_BOTH = [
-  '-m conntrack --ctstate RELATED,ESTABLISHED',
-  '-p udp -m udp --dport 53',
-  '-p tcp -m tcp --dport 53',
-];
+const TO_HOST_OF_BOTH = ['-p udp -m udp --dport 53', '-p tcp -m tcp --dport 53'];
 
 /**
  * RFC 4861: with br_netfilter on, neighbor solicitations and advertisements between ports pass FORWARD as well. These still
@@ -55,6 +53,7 @@ export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
   const { bridge, internal, reach, isolate, to, from, open, peers, inbound, input } = BRIDGE_CHAINS;
   const fixed = (name: string, matches: readonly string[], target: string): string[] =>
     matches.map((match) => makeChainRule('mangle', name, match, target).spec);
+  chain('mangle', ANSWERS, answersIn('mangle'));
   for (const name of [internal, reach, to, from, peers, isolate, open, inbound]) chain('mangle', name);
   chain('mangle', bridge, [
     ...(family === 6 ? fixed(bridge, NEIGHBOR_DISCOVERY, 'RETURN') : []),

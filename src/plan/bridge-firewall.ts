@@ -6,6 +6,7 @@ import type { BridgeFirewall, ObservedBridgeFirewall, ObservedRules } from '../s
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { NEITHER_ANSWER_NOR_TRANSLATED, NO_ANSWER } from './answers.ts';
 import { BRIDGE_CHAINS } from './bridge-chains.ts';
 import { CHAINS, baseFirewall, firewallIn } from './firewall.ts';
 import { resourceIn, type Intent } from './intent.ts';
@@ -95,14 +96,12 @@ export function rulesOfBridge(
       ? make.filter(CHAINS.in, `-i ${own} -o ${own}`, 'ACCEPT')
       : // What was published and comes back to the same bridge passes: it was translated.
         make.mangle(BRIDGE_CHAINS.inbound, `-i ${own} -o ${own} ${BUT_TRANSLATED}`, 'DROP'),
-    ...(firewall.hostAccess ? [] : [make.mangle(BRIDGE_CHAINS.input, `-i ${own}`, 'DROP')]),
+    ...(firewall.hostAccess ? [] : [make.mangle(BRIDGE_CHAINS.input, `-i ${own} ${NO_ANSWER}`, 'DROP')]),
   ];
 }
 
 /** As iptables-save prints them. The state DNAT is that of all packets of a translated flow, in both directions. */
 const BUT_TRANSLATED = '-m conntrack ! --ctstate DNAT';
-const BUT_ANSWERS = '-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT';
-const ANSWERS = '-m conntrack --ctstate RELATED,ESTABLISHED';
 
 type Make = (chain: string, match: string, target: string) => Rule;
 interface Maker {
@@ -134,9 +133,11 @@ function outside(own: string, { isolated, inbound }: BridgeFirewall, { mangle, f
     ...(isolated
       ? [mangle(isolate, `${out} ${BUT_TRANSLATED}`, to), mangle(isolate, `${into} ${BUT_TRANSLATED}`, from)]
       : [mangle(open, into, peers), filter(CHAINS.in, into, peers)]),
-    inbound === 'any' ? filter(CHAINS.in, into, 'ACCEPT') : mangle(guard, `${into} ${BUT_ANSWERS}`, 'DROP'),
-    filter(CHAINS.in, `-o ${own} ${ANSWERS}`, 'ACCEPT'),
-    filter(CHAINS.in, `-i ${own} ${ANSWERS}`, 'ACCEPT'),
+    inbound === 'any'
+      ? filter(CHAINS.in, into, 'ACCEPT')
+      : mangle(guard, `${into} ${NEITHER_ANSWER_NOR_TRANSLATED}`, 'DROP'),
+    filter(CHAINS.in, `-o ${own}`, CHAINS.answers),
+    filter(CHAINS.in, `-i ${own}`, CHAINS.answers),
     filter(CHAINS.out, out, 'ACCEPT'),
   ];
 }
@@ -147,7 +148,7 @@ function between(other: string, own: string, { mangle, filter }: Maker): Rule[] 
     const chain = make === mangle ? BRIDGE_CHAINS.reach : CHAINS.in;
     return [
       make(chain, `-i ${other} -o ${own}`, 'ACCEPT'),
-      make(chain, `-i ${own} -o ${other} ${ANSWERS}`, 'ACCEPT'),
+      make(chain, `-i ${own} -o ${other}`, CHAINS.answers),
     ];
   });
 }

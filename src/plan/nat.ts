@@ -76,7 +76,7 @@ function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
     translate,
     within,
     untranslated,
-    accept(CHAINS.in, `${to}${byOut} -m conntrack --ctstate RELATED,ESTABLISHED`),
+    makeRule(serves, 'filter', CHAINS.in, `${to}${byOut}`, CHAINS.answers),
     // Whatever else is sent to `source`: a neighbour that knows the way must not get in by it.
     makeRule(serves, 'filter', CHAINS.guard, to, 'DROP'),
     out,

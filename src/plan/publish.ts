@@ -62,8 +62,8 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
       serves,
       'filter',
       CHAINS.in,
-      `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate RELATED,ESTABLISHED`,
-      'ACCEPT',
+      `-s ${host} ${behind} --sport ${portMatch(target)}`,
+      CHAINS.answers,
     ),
     // What conntrack makes nothing of is not turned back, and would leave with the target's own address (a late FIN, say).
     makeRule(

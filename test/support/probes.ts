@@ -56,12 +56,10 @@ export async function openFlow(
 ): Promise<() => Promise<boolean>> {
   const script = `
     const u = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}');
-    let asked = 0;
-    const say = (d) => { if (asked-- > 0) console.log(d); };
+    let patience;
+    const say = (d) => { if (patience) console.log(d); clearTimeout(patience); patience = undefined; };
     u.on('message', () => say('yes')); u.on('error', () => {});
-    process.stdin.on('data', () => {
-      asked = 1; u.send('?', ${port}, '${host}'); setTimeout(say, ${PATIENCE_MS}, 'no');
-    });`;
+    process.stdin.on('data', () => { u.send('?', ${port}, '${host}'); patience = setTimeout(say, ${PATIENCE_MS}, 'no'); });`;
   const [file, args] = within(from, [process.execPath, '-e', script]);
   const child = execa(file, args, { reject: false });
   onTestFinished(async () => {
