@@ -16,7 +16,11 @@ import { makeChainRule } from './rule.ts';
  *                                       -> NETNSD-OPEN      sends what goes to one that is not isolated to NETNSD-PEERS,
  *                                                           which accepts it if it comes from another bridge of ours
  *                                       -> NETNSD-INBOUND   drops what else comes in from outside, and between ports
- *     mangle INPUT …   -> NETNSD-INPUT    returns what every bridge may; drops the rest from those without `hostAccess`
+ *     mangle INPUT …   -> NETNSD-HOST   -> NETNSD-INPUT     returns what every bridge may; drops the rest from those
+ *                                                           without `hostAccess`
+ *                                       -> NETNSD-GATEWAY   sends what comes to an address of a bridge by another way,
+ *                                                           and is neither answer nor translated, to NETNSD-STRANGE,
+ *                                                           which drops it if it comes from no bridge of ours
  *
  * Accepts that FORWARD's own policy may make necessary stand in `filter`, in NETNSD-IN and NETNSD-OUT.
  */
@@ -30,7 +34,10 @@ export const BRIDGE_CHAINS = {
   open: 'NETNSD-OPEN',
   peers: 'NETNSD-PEERS',
   inbound: 'NETNSD-INBOUND',
+  host: 'NETNSD-HOST',
   input: 'NETNSD-INPUT',
+  gateway: 'NETNSD-GATEWAY',
+  strange: 'NETNSD-STRANGE',
 } as const;
 
 /** What bridges without access to the host may send it all the same, beside answers: ICMP, DHCP and DNS. */
@@ -50,7 +57,7 @@ const NEIGHBOR_DISCOVERY = ['135', '136'].map(
 
 /** Adds them with the jumps to them; chains stand before those that jump to them. */
 export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
-  const { bridge, internal, reach, isolate, to, from, open, peers, inbound, input } = BRIDGE_CHAINS;
+  const { bridge, internal, reach, isolate, to, from, open, peers, inbound } = BRIDGE_CHAINS;
   const fixed = (name: string, matches: readonly string[], target: string): string[] =>
     matches.map((match) => makeChainRule('mangle', name, match, target).spec);
   chain('mangle', ANSWERS, answersIn('mangle'));
@@ -59,8 +66,17 @@ export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
     ...(family === 6 ? fixed(bridge, NEIGHBOR_DISCOVERY, 'RETURN') : []),
     ...[internal, reach, isolate, open, inbound].flatMap((name) => fixed(bridge, [''], name)),
   ]);
+  const { host, input, gateway, strange } = BRIDGE_CHAINS;
   chain('mangle', input, fixed(input, [...TO_HOST[family], ...TO_HOST_OF_BOTH], 'RETURN'));
+  chain('mangle', strange, [
+    ...fixed(strange, ['-i lo'], 'RETURN'),
+    ...fixed(strange, [''], peers),
+    ...fixed(strange, [''], 'DROP'),
+  ]);
+  chain('mangle', gateway);
+  // NETNSD-PEERS ends the way through `mangle`: what hostAccess forbids is dropped before.
+  chain('mangle', host, [...fixed(host, [''], input), ...fixed(host, [''], gateway)]);
   chain('filter', peers);
   jump('mangle', 'FORWARD', '', bridge);
-  jump('mangle', 'INPUT', '', input);
+  jump('mangle', 'INPUT', '', host);
 }

@@ -1,7 +1,7 @@
 import type { KernelState, Rule } from '../kernel/state.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import type { EndIntent } from '../schemas/link.ts';
-import { familyOf, type Family } from '../schemas/address.ts';
+import { alone, familyOf, parsePrefix, type Family } from '../schemas/address.ts';
 import type { BridgeFirewall, ObservedBridgeFirewall, ObservedRules } from '../schemas/bridge-firewall.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
@@ -31,14 +31,10 @@ export function compileBridgeFirewall(
 ): void {
   const { namespace } = intent;
   if (!guarded.has(namespace)) return;
-  const rules = rulesOfBridge(
-    intent,
-    true,
-    (bridge) => resourceIn(context, 'bridge', bridge).intent.interface,
-  );
+  const interfaceOf = (bridge: string): string => resourceIn(context, 'bridge', bridge).intent.interface;
   for (const family of families) {
     const firewall = firewallIn(state, { namespace, family, part: 'bridge' }, { kind, name });
-    for (const rule of rules) addRule(firewall, rule);
+    for (const rule of rulesOfBridge(intent, family, true, interfaceOf)) addRule(firewall, rule);
   }
 }
 
@@ -67,13 +63,15 @@ export function asPort<E extends EndIntent>(end: E, bridge: BridgeIntent | null,
 }
 
 /**
- * All rules of a bridge, the same for both families: those of its firewall, and those by which others know it, if any
- * bridge of the namespace has a firewall.
+ * All rules of a bridge in one family: those of its firewall, and those by which others know it, if any bridge of the
+ * namespace has a firewall. But for its addresses they are the same in the other.
  *
+ * @param intent with what was chosen of its addresses
  * @param interfaceOf the interface of the bridge resource of that name
  */
 export function rulesOfBridge(
-  { name, interface: own, firewall }: BridgeIntent,
+  { name, interface: own, addresses, firewall }: BridgeIntent,
+  family: Family,
   isGuarded: boolean,
   interfaceOf: (bridge: string) => string,
 ): Rule[] {
@@ -96,6 +94,7 @@ export function rulesOfBridge(
       ? make.filter(CHAINS.in, `-i ${own} -o ${own}`, 'ACCEPT')
       : // What was published and comes back to the same bridge passes: it was translated.
         make.mangle(BRIDGE_CHAINS.inbound, `-i ${own} -o ${own} ${BUT_TRANSLATED}`, 'DROP'),
+    ...(firewall.inbound === 'any' ? [] : gateways(own, family, addresses, make)),
     ...(firewall.hostAccess ? [] : [make.mangle(BRIDGE_CHAINS.input, `-i ${own} ${NO_ANSWER}`, 'DROP')]),
   ];
 }
@@ -122,6 +121,20 @@ function closed(own: string, { mangle }: Maker): Rule[] {
     mangle(internal, `-i ${own} ! -o ${own}`, 'DROP'),
     mangle(internal, `! -i ${own} -o ${own}`, 'DROP'),
   ];
+}
+
+/** Who comes by another way to an address of the bridge is sent to where it is told who is a stranger. */
+function gateways(own: string, family: Family, addresses: readonly string[], { mangle }: Maker): Rule[] {
+  return addresses
+    .map((text) => parsePrefix(text).address)
+    .filter((address) => familyOf(address) === family)
+    .map((address) =>
+      mangle(
+        BRIDGE_CHAINS.gateway,
+        `-d ${alone(address)} ! -i ${own} ${NEITHER_ANSWER_NOR_TRANSLATED}`,
+        BRIDGE_CHAINS.strange,
+      ),
+    );
 }
 
 /** What passes between the bridge and the rest of the world, other bridges included. */
@@ -160,16 +173,21 @@ export function chainMarksOfBridge(namespace: string, family: Family, serves: Re
   return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
 }
 
-/** Where the kernel differs from the rules of a bridge. */
+/**
+ * Where the kernel differs from the rules of a bridge.
+ *
+ * @param rulesIn its rules in a family
+ */
 export function differencesOfFirewall(
   intent: BridgeIntent,
-  rules: readonly Rule[],
+  rulesIn: (family: Family) => readonly Rule[],
   observed: ObservedBridgeFirewall,
 ): Difference[] {
   const serves: Ref = { kind: 'bridge', name: intent.name };
   const forwarding = routedFamilies(intent);
   return families.flatMap((family) => {
     const found = family === 4 ? observed.ipv4 : observed.ipv6;
+    const rules = rulesIn(family);
     const ways = rules.length === 0 ? [] : chainMarksOfBridge(intent.namespace, family, serves);
     const differences = differencesOfRules(`/status/ipv${family}`, rules, ways, found);
     if (forwarding.includes(family) && found.forwarding === '0')

@@ -1,5 +1,5 @@
 import type { Rule } from '../kernel/state.ts';
-import { familyOf } from '../schemas/address.ts';
+import { alone, familyOf } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
 import { parsePorts } from '../schemas/format.ts';
 import { natFamily, type DnatIntent, type NatAssigned, type NatIntent, type Via } from '../schemas/nat.ts';
@@ -106,10 +106,6 @@ function translations(serves: Ref, nat: Published): Rule[] {
       ),
     );
   return rules;
-}
-
-function alone(address: string): string {
-  return `${address}/${familyOf(address) === 4 ? 32 : 128}`;
 }
 
 interface Ports {

@@ -111,24 +111,33 @@ export function tiesOfFirewall(intent: BridgeIntent): Pick<Ties, 'references' | 
   };
 }
 
-/** All that a bridge is to have of rules, beside all that is in the draft. */
+/**
+ * All that a bridge is to have of rules in a family, beside all that is in the draft.
+ *
+ * @param intent with what was chosen of its addresses, here and below
+ */
 export function rulesIn(
   intent: BridgeIntent,
+  family: Family,
   draft: Pick<Draft, 'get'> & { needing: (need: Tie) => Ref[] },
 ): Rule[] {
   const isGuarded =
     intent.firewall !== null ||
     draft.needing({ namespace: intent.namespace, what: BRIDGE_FIREWALL_TIE }).length > 0;
-  return rulesOfBridge(intent, isGuarded, (name) => draft.get('bridge', name)?.intent.interface ?? name);
+  return rulesOfBridge(
+    intent,
+    family,
+    isGuarded,
+    (name) => draft.get('bridge', name)?.intent.interface ?? name,
+  );
 }
 
 /** What is there after rules were written; each table is changed whole or not at all. */
 export function writtenFirewall(intent: BridgeIntent, draft: Draft): ObservedBridgeFirewall | null {
   if (intent.firewall === null) return null;
   const serves: Ref = { kind: 'bridge', name: intent.name };
-  const rules = rulesIn(intent, draft).map(({ chain, spec }) => `-A ${chain} ${spec}`);
   const of = (family: Family): ObservedRules => ({
-    rules,
+    rules: rulesIn(intent, family, draft).map(({ chain, spec }) => `-A ${chain} ${spec}`),
     chainMarks: chainMarksOfBridge(intent.namespace, family, serves),
     strays: [],
     forwarding: routedFamilies(intent).includes(family) ? '1' : null,
@@ -172,9 +181,9 @@ export function differencesIn(
   draft: Draft,
 ): Difference[] {
   if (observed === null || observed === undefined) return [];
-  const rules = rulesIn(intent, draft);
+  const rules = (family: Family): Rule[] => rulesIn(intent, family, draft);
   // Of a bridge without rules nothing is told that is not about it.
-  return rules.length === 0 ? [] : differencesOfFirewall(intent, rules, observed);
+  return rules(4).length === 0 ? [] : differencesOfFirewall(intent, rules, observed);
 }
 
 /**

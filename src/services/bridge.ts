@@ -81,7 +81,8 @@ export const bridgeKind: KindService<'bridge'> = {
   // What was written is not read again.
   reads: (intent) => readsOfBridge(intent).map((read) => ({ ...read, sysctls: [] })),
   result: ({ intent, assigned: { index: _index, ...chosen } }, answers, draft) => {
-    const observed = { ...parseBridge(intent, answers), firewall: writtenFirewall(intent, draft) };
+    const firewall = writtenFirewall(resolvedBridge(intent, chosen), draft);
+    const observed = { ...parseBridge(intent, answers), firewall };
     return {
       observed,
       assigned: { ...chosen, ...(observed.index === null ? {} : { index: observed.index }) },
@@ -122,9 +123,10 @@ export const bridgeKind: KindService<'bridge'> = {
       ([field]) => !isSetByNamespace(sysctlOfInterface(intent.interface, field), intent.namespace, draft),
     );
     const seen = { ...observed, sysctls: Object.fromEntries(own) };
+    const resolved = resolvedBridge(intent, assigned);
     return [
-      ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen),
-      ...differencesIn(intent, observed.firewall, draft),
+      ...differencesOfBridge(resolved, assigned, seen),
+      ...differencesIn(resolved, observed.firewall, draft),
     ];
   },
   shown: (intent) => ({ ...intent, dns: intent.dns ?? [] }),

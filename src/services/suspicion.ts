@@ -4,6 +4,7 @@ import type { FirewallEvent, RuleEvent } from '../kernel/firewall-monitor-text.t
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
+import type { Rule } from '../kernel/state.ts';
 import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
 import { CHAINS } from '../plan/firewall.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
@@ -199,14 +200,16 @@ export class Suspicion {
         for (const ref of rules) this.#add(ref);
       return;
     }
-    const stored =
-      owner.kind === 'nat' || owner.kind === 'bridge' ? this.#resources.get(owner.kind, owner.name) : null;
-    if (stored === null || stored.intent.namespace !== namespace) return;
-    const intended =
-      'type' in stored.intent
-        ? rulesOfNat(stored.intent, this.#resources.get('nat', stored.name)?.assigned ?? {})
-        : rulesIn(stored.intent, this.#resources);
-    if (intended.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
+    const intended = this.#rulesIn(namespace, family, owner);
+    if (intended?.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
+  }
+
+  #rulesIn(namespace: string, family: Family, { kind, name }: Ref): Rule[] | null {
+    const nat = kind === 'nat' ? this.#resources.get(kind, name) : null;
+    if (nat !== null) return nat.intent.namespace === namespace ? rulesOfNat(nat.intent, nat.assigned) : null;
+    const bridge = kind === 'bridge' ? this.#resources.get(kind, name) : null;
+    if (bridge?.intent.namespace !== namespace) return null;
+    return rulesIn(resolvedBridge(bridge.intent, bridge.assigned), family, this.#resources);
   }
 
   #rulesOf(namespace: string, family: Family): Ref[] {

@@ -262,6 +262,80 @@ describe('hostAccess', () => {
   });
 });
 
+describe('the addresses of the bridge', () => {
+  it('are reached from outside with inbound any alone, but for what is published, and from the host and other bridges always', async () => {
+    const { request } = await startDaemon();
+    await neighborKnowsTheWay(1);
+    await serve(null, [9000]);
+    await makeBridge(request, 2, null);
+    await makeBridge(request, 1, {});
+    await masquerade(request, 1, 'none');
+    for (const [name, address] of [
+      ['web', four(1, 1)],
+      ['web6', six(1, 1)],
+    ])
+      await request
+        .post('/nat')
+        .send({ name, type: 'dnat', protocol: 'tcp', port: '8080', to: { address, port: '80' } })
+        .expect(201);
+    const to = async (from: string | null, port = 9000): Promise<string[][]> =>
+      Promise.all([four(1, 254), six(1, 254)].map(async (host) => reached(from, host, port)));
+    await expect.poll(async () => pings('n21', six(2, 254)), { timeout: 10_000 }).toBe(true);
+    const outside = async (): Promise<string[][][]> => [await to('internet'), await to('internet', 8080)];
+    const inside = async (): Promise<string[][][]> => [await to(null), await to('n11'), await to('n21')];
+    expect(await outside()).toEqual([
+      [NONE, NONE],
+      [['tcp'], ['tcp']],
+    ]);
+    expect(await inside()).toEqual(Array(3).fill([ALL, ALL]));
+    expect(await reached('internet', '198.51.100.2', 9000)).toEqual(ALL);
+    // What the host has asked from them is answered.
+    expect(await run('ping', '-n', '-c', '1', '-W', '1', '-I', four(1, 254), '198.51.100.1')).toMatch(/ 0%/);
+    await firewallOf(request, 1, { internal: true });
+    expect(await outside()).toEqual([
+      [NONE, NONE],
+      [NONE, NONE],
+    ]);
+    expect(await inside()).toEqual(Array(3).fill([ALL, ALL]));
+    await firewallOf(request, 1, { internal: false, inbound: 'any' });
+    expect(await to('internet')).toEqual([ALL, ALL]);
+    // What may not reach the host does not reach it by an address of another bridge either.
+    await firewallOf(request, 2, { hostAccess: false });
+    await firewallOf(request, 1, { inbound: 'published' });
+    expect(await inside()).toEqual([
+      [ALL, ALL],
+      [ALL, ALL],
+      [['icmp'], ['icmp']],
+    ]);
+    await firewallOf(request, 1, null);
+    expect(await to('internet')).toEqual([ALL, ALL]);
+  });
+
+  it('that netnsd chooses, and those that come later, are among them', async () => {
+    const { request } = await startDaemon({ reconcileMode: 'observe' });
+    await meanwhile(
+      'ip -n internet route add 10.5.0.0/16 via 198.51.100.2; ip -n internet -6 route add fd00:5::/32 via 2001:db8:51::2',
+      'ip -n internet route del 10.5.0.0/16; ip -n internet -6 route del fd00:5::/32',
+    );
+    await request
+      .post('/bridges')
+      .send({ name: 'br05', subnets: ['10.5.1.0/24', 'fd00:5:1::/64'] })
+      .expect(201);
+    const pinged = async (...hosts: string[]): Promise<boolean[]> =>
+      Promise.all(hosts.map(async (host) => pings('internet', host)));
+    expect(await pinged('10.5.1.1', 'fd00:5:1::1')).toEqual([false, false]);
+    await request
+      .patch('/bridges/br05')
+      .send({ addresses: ['10.5.9.9/24'] })
+      .expect(200);
+    expect(await pinged('10.5.1.1', '10.5.9.9')).toEqual([false, false]);
+    expect((await request.get('/bridges/br05')).body.status).toMatchObject({ state: 'ready' });
+    expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
+    await firewallOf(request, 5, { inbound: 'any' });
+    expect(await pinged('10.5.1.1', 'fd00:5:1::1', '10.5.9.9')).toEqual([true, true, true]);
+  });
+});
+
 describe('the firewall of a bridge', () => {
   it('has rules in both families, which are shown, and chains only while a bridge needs them', async () => {
     const { request } = await startDaemon();

@@ -118,7 +118,7 @@ const ways: Record<Client, Target[]> = {
     'publishedGateway',
     'localhost',
   ],
-  lan: ['web', 'unpublished', 'other', 'plain', 'neighbor', 'published'],
+  lan: ['web', 'unpublished', 'other', 'plain', 'neighbor', 'gateway', 'published'],
   neighbor: [
     ...([
       'web',
@@ -235,6 +235,10 @@ function fromBridge(to: Target, protocol: Protocol, firewall: FirewallFields): E
 function elsewhere(from: Client, to: Target, firewall: FirewallFields, { policy }: Environment): Expectation {
   switch (to) {
     case 'gateway':
+      return {
+        reached: from === 'other' || from === 'plain' || firewall.inbound === 'any',
+        why: 'the addresses of the bridge are for bridges of ours; outside, inbound',
+      };
     case 'host':
     case 'linkLocal':
       return { reached: true, why: 'an address of the host is the host, behind no firewall of ours' };
