@@ -16,6 +16,9 @@ import { makeChainRule } from './rule.ts';
  *                                       -> NETNSD-OPEN      sends what goes to one that is not isolated to NETNSD-PEERS,
  *                                                           which accepts it if it comes from another bridge of ours
  *                                       -> NETNSD-INBOUND   drops what else comes in from outside, and between ports
+ *     mangle PREROUTING … -> NETNSD-SOURCE  drops what begins a flow with a source address of a bridge's network and has
+ *                                           not come from that bridge (RFC 2827): whoever could would have conntrack
+ *                                           take his own next packet for the answer, and answers pass
  *     mangle INPUT …   -> NETNSD-HOST   -> NETNSD-INPUT     returns what every bridge may; drops the rest from those
  *                                                           without `hostAccess`
  *                                       -> NETNSD-GATEWAY   sends what comes to an address of a bridge by another way,
@@ -38,6 +41,7 @@ export const BRIDGE_CHAINS = {
   input: 'NETNSD-INPUT',
   gateway: 'NETNSD-GATEWAY',
   strange: 'NETNSD-STRANGE',
+  source: 'NETNSD-SOURCE',
 } as const;
 
 /** What bridges without access to the host may send it all the same, beside answers: ICMP, DHCP and DNS. */
@@ -66,7 +70,7 @@ export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
     ...(family === 6 ? fixed(bridge, NEIGHBOR_DISCOVERY, 'RETURN') : []),
     ...[internal, reach, isolate, open, inbound].flatMap((name) => fixed(bridge, [''], name)),
   ]);
-  const { host, input, gateway, strange } = BRIDGE_CHAINS;
+  const { host, input, gateway, strange, source } = BRIDGE_CHAINS;
   chain('mangle', input, fixed(input, [...TO_HOST[family], ...TO_HOST_OF_BOTH], 'RETURN'));
   chain('mangle', strange, [
     ...fixed(strange, ['-i lo'], 'RETURN'),
@@ -76,7 +80,10 @@ export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
   chain('mangle', gateway);
   // NETNSD-PEERS ends the way through `mangle`: what hostAccess forbids is dropped before.
   chain('mangle', host, [...fixed(host, [''], input), ...fixed(host, [''], gateway)]);
+  // What the machine sends to itself begins its flow on the way out, and comes by lo.
+  chain('mangle', source, fixed(source, ['-i lo'], 'RETURN'));
   chain('filter', peers);
   jump('mangle', 'FORWARD', '', bridge);
   jump('mangle', 'INPUT', '', host);
+  jump('mangle', 'PREROUTING', '', source);
 }

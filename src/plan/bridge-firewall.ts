@@ -1,7 +1,7 @@
 import type { KernelState, Rule } from '../kernel/state.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import type { EndIntent } from '../schemas/link.ts';
-import { alone, familyOf, parsePrefix, type Family } from '../schemas/address.ts';
+import { alone, familyOf, networkOf, parsePrefix, type Family } from '../schemas/address.ts';
 import type { BridgeFirewall, ObservedBridgeFirewall, ObservedRules } from '../schemas/bridge-firewall.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
@@ -34,7 +34,7 @@ export function compileBridgeFirewall(
   const interfaceOf = (bridge: string): string => resourceIn(context, 'bridge', bridge).intent.interface;
   for (const family of families) {
     const firewall = firewallIn(state, { namespace, family, part: 'bridge' }, { kind, name });
-    for (const rule of rulesOfBridge(intent, family, true, interfaceOf)) addRule(firewall, rule);
+    for (const rule of rulesOfBridge(intent, family, interfaceOf)) addRule(firewall, rule);
   }
 }
 
@@ -63,20 +63,18 @@ export function asPort<E extends EndIntent>(end: E, bridge: BridgeIntent | null,
 }
 
 /**
- * All rules of a bridge in one family: those of its firewall, and those by which others know it, if any bridge of the
- * namespace has a firewall. But for its addresses they are the same in the other.
+ * All rules of a bridge in a namespace where any bridge has a firewall: those of its own firewall, and those by which
+ * others know it. Those of one family are those of the other but for its addresses and networks.
  *
- * @param intent with what was chosen of its addresses
+ * @param intent with all of its addresses, those that were chosen included
  * @param interfaceOf the interface of the bridge resource of that name
  */
 export function rulesOfBridge(
-  { name, interface: own, addresses, firewall }: BridgeIntent,
+  { name, interface: own, firewall, addresses }: BridgeIntent,
   family: Family,
-  isGuarded: boolean,
   interfaceOf: (bridge: string) => string,
 ): Rule[] {
   const make = makerFor({ kind: 'bridge', name });
-  if (!isGuarded) return [];
   const { to, from, peers } = BRIDGE_CHAINS;
   const listed = [
     make.mangle(to, `-o ${own}`, 'DROP'),
@@ -85,9 +83,14 @@ export function rulesOfBridge(
     make.filter(peers, `-i ${own}`, 'ACCEPT'),
   ];
   if (firewall === null) return listed;
+  const networks = new Set(addresses.filter((each) => familyOf(each) === family).map(networkOf));
   const isReached = firewall.internal ? [] : firewall.reachableFrom.map(interfaceOf);
   return [
     ...listed,
+    // Only a packet that begins a flow: who is on two bridges may answer by either.
+    ...[...networks].map((network) =>
+      make.mangle(BRIDGE_CHAINS.source, `-s ${network} ! -i ${own} -m conntrack --ctstate NEW`, 'DROP'),
+    ),
     ...(firewall.internal ? closed(own, make) : outside(own, firewall, make)),
     ...isReached.flatMap((other) => between(other, own, make)),
     firewall.intercom
@@ -173,21 +176,17 @@ export function chainMarksOfBridge(namespace: string, family: Family, serves: Re
   return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
 }
 
-/**
- * Where the kernel differs from the rules of a bridge.
- *
- * @param rulesIn its rules in a family
- */
+/** Where the kernel differs from the rules of a bridge. */
 export function differencesOfFirewall(
   intent: BridgeIntent,
-  rulesIn: (family: Family) => readonly Rule[],
+  rulesFor: (family: Family) => readonly Rule[],
   observed: ObservedBridgeFirewall,
 ): Difference[] {
   const serves: Ref = { kind: 'bridge', name: intent.name };
   const forwarding = routedFamilies(intent);
   return families.flatMap((family) => {
     const found = family === 4 ? observed.ipv4 : observed.ipv6;
-    const rules = rulesIn(family);
+    const rules = rulesFor(family);
     const ways = rules.length === 0 ? [] : chainMarksOfBridge(intent.namespace, family, serves);
     const differences = differencesOfRules(`/status/ipv${family}`, rules, ways, found);
     if (forwarding.includes(family) && found.forwarding === '0')

@@ -4,7 +4,6 @@ import type { FirewallEvent, RuleEvent } from '../kernel/firewall-monitor-text.t
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
-import type { Rule } from '../kernel/state.ts';
 import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
 import { CHAINS } from '../plan/firewall.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
@@ -200,16 +199,14 @@ export class Suspicion {
         for (const ref of rules) this.#add(ref);
       return;
     }
-    const intended = this.#rulesIn(namespace, family, owner);
-    if (intended?.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
-  }
-
-  #rulesIn(namespace: string, family: Family, { kind, name }: Ref): Rule[] | null {
-    const nat = kind === 'nat' ? this.#resources.get(kind, name) : null;
-    if (nat !== null) return nat.intent.namespace === namespace ? rulesOfNat(nat.intent, nat.assigned) : null;
-    const bridge = kind === 'bridge' ? this.#resources.get(kind, name) : null;
-    if (bridge?.intent.namespace !== namespace) return null;
-    return rulesIn(resolvedBridge(bridge.intent, bridge.assigned), family, this.#resources);
+    const nat = owner.kind === 'nat' ? this.#resources.get('nat', owner.name) : null;
+    const bridge = owner.kind === 'bridge' ? this.#resources.get('bridge', owner.name) : null;
+    if ((nat ?? bridge)?.intent.namespace !== namespace) return;
+    const intended = [
+      ...(nat === null ? [] : rulesOfNat(nat.intent, nat.assigned)),
+      ...(bridge === null ? [] : rulesIn(bridge, family, this.#resources)),
+    ];
+    if (intended.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
   }
 
   #rulesOf(namespace: string, family: Family): Ref[] {
