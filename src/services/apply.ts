@@ -22,7 +22,8 @@ import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
 import { updatePortsSeen } from './ports.ts';
-import { problemOfCommand, problemOfStore } from './problem.ts';
+import { problemOfStore } from './problem.ts';
+import { refusalOf } from './standing.ts';
 import { noteHostSysctls, noteReadings, releasedSysctls } from './sysctls.ts';
 import { checkStillThere, withoutMissing } from './undo-target.ts';
 
@@ -67,7 +68,7 @@ export async function apply(
   const attempt = new Attempt(deps, draft, planned, identities, ran);
   try {
     const failure = await attempt.towardsIntent();
-    if (failure !== null) return { ran, undone: await attempt.back(), problem: problemOfCommand(failure) };
+    if (failure !== null) return { ran, undone: await attempt.back(), problem: refusalOf(failure, draft) };
   } catch (error) {
     deps.log.error({ err: error }, 'a change failed for no reason that a tool gave; it is undone');
     return { ran, undone: await attempt.back(), problem: problemOfStore(error) };

@@ -64,8 +64,12 @@ export function notFound({ kind, name }: Ref): Problem {
   );
 }
 
-/** A refusal by the kernel or a tool, as whoever asked is to see it. */
-export function problemOfCommand(failure: CommandFailed): Problem {
+/**
+ * A refusal by the kernel or a tool, as whoever asked is to see it.
+ *
+ * @param small the interface whose MTU is too small for another one, if that is why
+ */
+export function problemOfCommand(failure: CommandFailed, small: string | null = null): Problem {
   const { command, exitCode, stderr } = failure;
   const extras = { command, exitCode, stderr };
   const said = stderr === '' ? `exit code ${String(exitCode)}` : stderr;
@@ -73,7 +77,8 @@ export function problemOfCommand(failure: CommandFailed): Problem {
   if (failure.failure.cause === 'timeout')
     return new Problem('timeout', `${command} did not end in time, and was undone`, extras, options);
   const slug = failure.failure.cause === 'refusal' ? failure.failure.refusal : slugOfMissing(failure);
-  return new Problem(slug, `${leadOf(slug, failure)}: \`${command}\` said: ${said}`, extras, options);
+  const why = small === null ? leadOf(slug, failure) : `/mtu does not fit into that of ${small}; lower it`;
+  return new Problem(slug, `${why}: \`${command}\` said: ${said}`, extras, options);
 }
 
 /** What a link is to stand on may be anybody's, and be missing. */
