@@ -186,6 +186,20 @@ export function checkPatchedType(before: object, merged: unknown): void {
     throw invalidField('/type', keepsType(before));
 }
 
+/**
+ * An intent without what it has by default in accordance with other fields of it, so that a patch of these has that follow:
+ * the MTU of a vxlan.
+ */
+export function withoutDefaults(intent: object): object {
+  if (!isVxlan(intent) || intent.mtu !== defaultVxlanMtu(intent)) return intent;
+  const { mtu: _mtu, ...others } = intent;
+  return others;
+}
+
+function isVxlan(intent: object): intent is VxlanIntent {
+  return typeIn(intent) === 'vxlan';
+}
+
 function isLink(intent: object): intent is Pick<LinkIntent, 'name' | 'type'> {
   return isLinkType(typeIn(intent));
 }

@@ -81,3 +81,25 @@ describe('an interface that links stand on', () => {
     expect(await stateOf(request, 'x0')).toEqual(['ready']);
   });
 });
+
+describe('the MTU of a vxlan', () => {
+  it('is the default of its family, as long as it is that', async () => {
+    const { request } = await startDaemon();
+    await make(request, '/links', { name: 'v0', type: 'veth', peer: { interface: 'v1' } });
+    await make(request, '/links', { name: 'x0', type: 'vxlan', id: 1, remote: '10.5.0.2', device: 'v0' });
+    for (const [change, mtu] of [
+      [{ remote: 'fd05::2' }, 1430],
+      [{ remote: '10.5.0.2' }, 1450],
+      [{ remote: null, group: 'ff05::1' }, 1430],
+      [{ group: null }, 1450],
+      [{ mtu: 1400 }, 1400],
+      [{ remote: 'fd05::2' }, 1400],
+      [{ mtu: null }, 1430],
+      [{ remote: '10.5.0.2', mtu: 1430 }, 1430],
+      [{ remote: 'fd05::3' }, 1430],
+    ] as const) {
+      const { status, body } = await request.patch('/links/x0').send(change);
+      expect([change, status, body.mtu, body.status.mtu]).toEqual([change, 200, mtu, mtu]);
+    }
+  });
+});
