@@ -90,6 +90,7 @@ function slugOfMissing({ command, stderr }: CommandFailed): ProblemSlug {
 function leadOf(slug: ProblemSlug, { command }: CommandFailed): string {
   const said = lead[slug] ?? 'the kernel refused';
   if (slug !== 'kernel-unsupported') return said;
+  if (/^tc .*\btbf\b/.test(command)) return 'the kernel lacks sch_tbf, which holds back what `rate` is about';
   const type = / type (macvlan|vxlan)\b/.exec(command)?.[1] ?? (/tuntap add/.test(command) ? 'tap' : null);
   return type === null ? said : `the kernel lacks interfaces of type ${type}`;
 }

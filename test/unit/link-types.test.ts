@@ -2,6 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { CommandFailed } from '../../src/kernel/errors.ts';
 import { problemOfCommand } from '../../src/services/problem.ts';
 
+it('names the queueing discipline that a kernel lacks', () => {
+  const command = 'tc -n blue qdisc add dev a root handle 5173: tbf rate 1000kbit burst 3028 latency 50ms';
+  const stderr = 'Error: Specified qdisc kind is unknown.';
+  const { slug, message } = problemOfCommand(new CommandFailed(command, 2, stderr));
+  expect([slug, message]).toEqual([
+    'kernel-unsupported',
+    expect.stringMatching(/^the kernel lacks sch_tbf, .*unknown/),
+  ]);
+});
+
 describe('what a kernel or a machine says that lacks a type of link', () => {
   it.each([
     [
