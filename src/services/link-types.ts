@@ -55,7 +55,6 @@ function completeCommon(spec: SingleSpec): Common {
   const interfaceName = completeInterfaceName(spec.interface, name);
   const common = completeInterface('', spec, spec.type === 'macvlan');
   checkOffload(spec);
-  checkIngress(spec);
   const options = completeOptions('', spec, { bridge, mtu: common.mtu });
   return { name, interface: interfaceName, namespace, bridge, ...common, ...options, labels };
 }
@@ -65,15 +64,6 @@ function checkOffload({ type, offload = null }: SingleSpec): void {
   if (offload === null || type === 'vxlan') return;
   const who = type === 'tap' ? 'the process that opens a tap says it (TUNSETOFFLOAD)' : 'its parent says it';
   throw new Problem('unprocessable', `/offload can’t be set of a ${type}: ${who}; leave it out`);
-}
-
-/** There is no other end to hold back; what has come could only be dropped. */
-function checkIngress({ type, rate }: SingleSpec): void {
-  if (typeof rate?.ingressKbit !== 'number') return;
-  throw new Problem(
-    'kernel-unsupported',
-    `/rate/ingressKbit of a ${type} would need the kernel’s act_police, which netnsd does not use yet; leave it out, or use a veth`,
-  );
 }
 
 function completeMacvlan(spec: MacvlanSpec, common: Common): MacvlanIntent {
