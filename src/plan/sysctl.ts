@@ -1,8 +1,9 @@
 import type { DeviceRef, KernelState, Sysctl } from '../kernel/state.ts';
 import type { Step, StepOf } from '../kernel/step.ts';
 import { interfaceOfSysctl } from '../schemas/nat.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import { placeText } from './link-types.ts';
-import { words, type NamespaceSteps } from './namespace.ts';
+import type { NamespaceSteps } from './namespace.ts';
 
 export interface SysctlSteps {
   restores: Step[];
@@ -30,7 +31,7 @@ export function planSysctls(
     const { namespace, key, value, owner } = sysctl;
     if (owner !== undefined && isForeign(owner.device, have, want)) continue;
     const had = have.sysctls.get(id);
-    const isSame = had !== undefined && words(had.value) === words(value);
+    const isSame = had !== undefined && isSameValue(had.value, value);
     if (isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept)) continue;
     const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
     list.push(stepOf(sysctl, value));
@@ -49,7 +50,7 @@ function restoresOf(
   for (const [id, sysctl] of have.sysctls) {
     const { namespace, value, before } = sysctl;
     const isLetGo = (!want.sysctls.has(id) || bound.has(namespace)) && !gone.has(namespace);
-    if (isLetGo && before !== null && before !== value && isThere(sysctl, have, kept))
+    if (isLetGo && before !== null && !isSameValue(before, value) && isThere(sysctl, have, kept))
       restores.push(stepOf(sysctl, before));
   }
   return restores;
