@@ -11,6 +11,7 @@ function words(value: string): string {
  * it is one to the kernel: `010` and the 8 that it makes of that differ.
  */
 export function isSameValue(a: string, b: string): boolean {
+  if (a === b) return true;
   const [left, right] = [words(a).split(' '), words(b).split(' ')];
   return left.length === right.length && left.every((word, at) => plainly(word) === plainly(right[at] ?? ''));
 }

@@ -18,6 +18,7 @@ import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft } from './draft.ts';
 import { forwardingTie } from './bridge-firewall.ts';
 import { checkSysctlsOfNamespace } from './end.ts';
+import { checkIpv6OfNamespace } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { firewallTie } from './nat-names.ts';
@@ -32,6 +33,7 @@ export const namespaceKind: KindService<'namespace'> = {
     if (before !== null) checkStaysSame(before, intent, inode, draft);
     checkForwarding(intent, draft);
     checkSysctlsOfNamespace(intent, draft);
+    checkIpv6OfNamespace(intent, draft);
   },
 
   assign: ({ pid }, before) => {

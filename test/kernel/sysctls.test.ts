@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { sharedDaemon } from '../support/daemon.ts';
 import { run } from '../support/shell.ts';
@@ -140,5 +141,151 @@ describe('a sysctl of which the kernel makes something else', () => {
       .expect(200);
     // One at each end looks at what is there, or sees the result; one writes and reads.
     expect(app.processesStarted() - before).toBe(3);
+  });
+});
+
+describe('an interface whose sysctls turn IPv6 off', () => {
+  const OFF = { 'ipv6.conf.disable_ipv6': '1' };
+  const six = ['fd00::1/64'];
+
+  async function refused(method: 'post' | 'patch' | 'put', path: string, body: object): Promise<string> {
+    const answer = await daemon().request[method](path).send(body);
+    expect([answer.status, answer.body.type]).toEqual([422, '/problems/unprocessable']);
+    return answer.body.detail as string;
+  }
+
+  const link = (own: object, peer: object): object => ({
+    name: 'v0',
+    type: 'veth',
+    ...own,
+    peer: { interface: 'eth0', namespace: 'blue', ...peer },
+  });
+
+  it('is refused an IPv6 address or route, by whichever of the two it comes', async () => {
+    await make('/namespaces', { name: 'blue' });
+    const both = { sysctls: OFF, addresses: six };
+    expect(await refused('post', '/links', link(both, {}))).toContain('/sysctls/ipv6.conf.disable_ipv6');
+    expect(await refused('post', '/links', link({}, both))).toContain('/peer/sysctls/');
+    const routes = [{ to: 'fd01::/64', via: 'fe80::1' }];
+    expect(await refused('post', '/links', link({ sysctls: OFF, routes }, {}))).toContain('/routes');
+    await make('/links', link({ sysctls: OFF }, { addresses: six }));
+    await refused('patch', '/links/v0', { addresses: ['fd00::2/64'] });
+    await refused('patch', '/links/v0', { peer: { sysctls: { 'ipv6.conf.disable_ipv6': '0x1' } } });
+    await daemon()
+      .request.patch('/links/v0')
+      .send({ sysctls: { 'ipv6.conf.disable_ipv6': '0' }, addresses: ['fd00::2/64'] })
+      .expect(200);
+    expect(await stateOf('/links/v0')).toBe('ready');
+  });
+
+  it('is refused one that its bridge would give it, and its bridge the subnet', async () => {
+    await make('/namespaces', { name: 'blue' });
+    const body = link({ bridge: 'net0' }, { sysctls: OFF, addresses: ['auto'] });
+    await make('/bridges', { name: 'net0', subnets: ['10.7.0.0/24', 'fd07::/64'] });
+    expect(await refused('post', '/links', body)).toContain('/peer/addresses');
+    await daemon()
+      .request.patch('/bridges/net0')
+      .send({ subnets: ['10.7.0.0/24'] })
+      .expect(200);
+    await make('/links', body);
+    const back = await daemon()
+      .request.patch('/bridges/net0')
+      .send({ subnets: ['10.7.0.0/24', 'fd07::/64'] });
+    expect([back.status, back.body.references]).toEqual([409, [expect.objectContaining({ name: 'v0' })]]);
+    expect(await stateOf('/links/v0')).toBe('ready');
+  });
+
+  it.each(['all', 'default', 'eth0'])('is one of a namespace that turns it off for %s', async (which) => {
+    const { request } = daemon();
+    const sysctls = { [`net.ipv6.conf.${which}.disable_ipv6`]: '1' };
+    await make('/namespaces', { name: 'blue' });
+    await make('/links', link({}, { addresses: six }));
+    await make('/bridges', { name: 'eth1', namespace: 'blue', subnets: ['fd07::/64'] });
+    expect(await refused('patch', '/namespaces/blue', { sysctls })).toContain(which);
+    expect([await stateOf('/links/v0'), await stateOf('/bridges/eth1')]).toEqual(['ready', 'ready']);
+    await request.delete('/links/v0').expect(204);
+    await request.delete('/bridges/eth1').expect(204);
+    if (which !== 'eth0') await request.patch('/namespaces/blue').send({ sysctls }).expect(200);
+    else await request.patch('/namespaces/blue').send({ sysctls: { 'net.ipv6.conf.all.disable_ipv6': '1' } });
+    expect(await refused('post', '/links', link({}, { addresses: six }))).toContain('/peer/addresses');
+    const bridge = { name: 'br0', namespace: 'blue', addresses: six };
+    expect(await refused('post', '/bridges', bridge)).toContain('disable_ipv6');
+    // Who says otherwise of the interface means it.
+    await make('/links', link({}, { addresses: six, sysctls: { 'ipv6.conf.disable_ipv6': '0' } }));
+    expect(await stateOf('/links/v0')).toBe('ready');
+  });
+});
+
+describe('the sysctls of an interface', () => {
+  const addressesOf = async (name: string, ...where: string[]): Promise<string> =>
+    run('ip', ...where, '-6', 'address', 'show', 'dev', name);
+
+  it('are there before it comes up, in whatever namespace', async () => {
+    const none = { 'ipv6.conf.addr_gen_mode': '1' };
+    await makeLink(none, none);
+    expect(await addressesOf('v0')).not.toContain('fe80:');
+    expect(await addressesOf('eth0', '-n', 'blue')).not.toContain('fe80:');
+    const { request } = daemon();
+    // What comes up later, under another name, or anew.
+    await request
+      .patch('/links/v0')
+      .send({ up: false, peer: { sysctls: null, up: false } })
+      .expect(200);
+    const up = { up: true, peer: { up: true, sysctls: none } };
+    expect((await request.patch('/links/v0?dryRun=true').send(up)).body.commands).toEqual([
+      'ip netns exec blue sysctl -w net.ipv6.conf.eth0.addr_gen_mode=1',
+      'ip link set dev v0 up',
+      'ip -n blue link set dev eth0 up',
+    ]);
+    await request.patch('/links/v0').send(up).expect(200);
+    await request
+      .patch('/links/v0')
+      .send({ interface: 'v9', peer: { interface: 'eth1' } })
+      .expect(200);
+    await run('ip', 'link', 'delete', 'v9');
+    await request.post('/reconcile?wait=true').expect(200);
+    expect(await stateOf('/links/v0')).toBe('ready');
+    expect(await addressesOf('v9')).not.toContain('fe80:');
+    expect(await addressesOf('eth1', '-n', 'blue')).not.toContain('fe80:');
+  });
+
+  it('that the kernel sets when it gets another MTU are set after', async () => {
+    const { request } = daemon();
+    const mtu = (value: string | null): object => ({ 'ipv6.conf.mtu': value });
+    await makeLink(mtu('1400'), mtu('1300'));
+    const both = async () => [await sysctl('ipv6/conf/v0/mtu'), await sysctl('ipv6/conf/eth0/mtu', 'blue')];
+    const change = async (body: object, values: string[]): Promise<void> => {
+      await request.patch('/links/v0').send(body).expect(200);
+      expect([await both(), await stateOf('/links/v0')]).toEqual([values, 'ready']);
+    };
+    // So it does, at its leisure, when it sees that the other end has come up.
+    await sleep(1500);
+    await request.post('/reconcile?wait=true').expect(200);
+    expect(await both()).toEqual(['1400', '1300']);
+    await change({ mtu: 9000, peer: { mtu: 9000 } }, ['1400', '1300']);
+    const small = await request.patch('/links/v0').send({ mtu: 1350 });
+    expect([small.status, small.body.detail]).toEqual([
+      422,
+      expect.stringContaining('/sysctls/ipv6.conf.mtu'),
+    ]);
+    await change({ mtu: 1350, sysctls: mtu('1300') }, ['1300', '1300']);
+    await change({ mtu: 2000, sysctls: mtu(null), peer: { sysctls: mtu(null) } }, ['2000', '9000']);
+  });
+
+  it('of many that are made together are written by few processes', async () => {
+    const { app, request } = daemon();
+    await make('/namespaces', { name: 'blue' });
+    const sysctls = { 'ipv4.conf.rp_filter': '1', 'ipv6.conf.accept_ra': '0' };
+    const before = app.processesStarted();
+    const names = Array.from({ length: 10 }, (_, n) => `v${n}`);
+    const made = await Promise.all(
+      names.map((name) => {
+        const peer = { interface: `e${name}`, namespace: 'blue', sysctls };
+        return request.post('/links').send({ name, type: 'veth', sysctls, peer });
+      }),
+    );
+    expect(made.map(({ status }) => status)).toEqual(names.map(() => 201));
+    // Two or three batches, each with one process here and one inside.
+    expect(app.processesStarted() - before).toBeLessThan(names.length);
   });
 });
