@@ -18,10 +18,10 @@ import {
   type Shaping,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import { asPort } from './bridge-firewall.ts';
 import { resourceIn, sysctlsOfNamespace, type Intent } from './intent.ts';
 import { compileInterface } from './interface.ts';
-import { words } from './namespace.ts';
 
 /** The key of the device at one end of a link. */
 export function endKey(link: Ref, end: EndName): string {
@@ -183,7 +183,7 @@ export function differencesOfOptions(
   compare('offload/checksum', intent.offload?.checksum, observed.checksum);
   for (const [key, value] of Object.entries(intent.sysctls ?? {})) {
     const found = observed.sysctls[key] ?? '';
-    if (words(found) !== words(value))
+    if (!isSameValue(found, value))
       differences.push({
         path: `${at}/sysctls/${key}`,
         intended: value,

@@ -33,6 +33,7 @@ import {
   completeInterfaceName,
 } from './interface.ts';
 import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
+import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { findLink } from './link-adoption.ts';
 import {
@@ -164,6 +165,7 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
   const { namespace, bridge } = end;
   checkReference(`${at}/namespace`, 'namespace', namespace, draft);
   checkSysctlsOfEnd(at, end, draft);
+  checkIpv6(at, end, draft);
   if (bridge === null) return;
   checkReference(`${at}/bridge`, 'bridge', bridge, draft);
   const found = draft.get('bridge', bridge)?.intent.namespace;
