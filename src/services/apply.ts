@@ -28,7 +28,7 @@ import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
 import { updatePortsSeen } from './ports.ts';
-import { problemOfCommand, problemOfStore } from './problem.ts';
+import { problemOfStore } from './problem.ts';
 import { refusalOf } from './standing.ts';
 import { changedSysctls, noteHostSysctls, noteReadings, releasedSysctls } from './sysctls.ts';
 import { checkStillThere, withoutMissing } from './undo-target.ts';
