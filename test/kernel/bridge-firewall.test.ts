@@ -282,12 +282,13 @@ describe('the addresses of the bridge', () => {
       Promise.all([four(1, 254), six(1, 254)].map(async (host) => reached(from, host, port)));
     await expect.poll(async () => pings('n21', six(2, 254)), { timeout: 10_000 }).toBe(true);
     const outside = async (): Promise<string[][][]> => [await to('internet'), await to('internet', 8080)];
+    const everything = Array.from({ length: 3 }, () => [ALL, ALL]);
     const inside = async (): Promise<string[][][]> => [await to(null), await to('n11'), await to('n21')];
     expect(await outside()).toEqual([
       [NONE, NONE],
       [['tcp'], ['tcp']],
     ]);
-    expect(await inside()).toEqual(Array(3).fill([ALL, ALL]));
+    expect(await inside()).toEqual(everything);
     expect(await reached('internet', '198.51.100.2', 9000)).toEqual(ALL);
     // What the host has asked from them is answered.
     expect(await run('ping', '-n', '-c', '1', '-W', '1', '-I', four(1, 254), '198.51.100.1')).toMatch(/ 0%/);
@@ -296,7 +297,7 @@ describe('the addresses of the bridge', () => {
       [NONE, NONE],
       [NONE, NONE],
     ]);
-    expect(await inside()).toEqual(Array(3).fill([ALL, ALL]));
+    expect(await inside()).toEqual(everything);
     await firewallOf(request, 1, { internal: false, inbound: 'any' });
     expect(await to('internet')).toEqual([ALL, ALL]);
     // What may not reach the host does not reach it by an address of another bridge either.

@@ -287,10 +287,13 @@ export class KernelModel {
       for (const [id, rule] of found.rules)
         if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'chain.delete') {
-      if (!found.chains.delete(`${step.chain.table} ${step.chain.name}`))
-        throw new Error(`no chain ${step.chain.name}`);
-      for (const rule of found.rules.values())
-        if (rule.spec.endsWith(`-j ${step.chain.name}`)) throw new Error(`${step.chain.name} is jumped to`);
+      const { table, name } = step.chain;
+      if (!found.chains.delete(`${table} ${name}`)) throw new Error(`no chain ${name}`);
+      const left = [
+        ...[...found.rules.values()].filter((rule) => rule.table === table).map(({ spec }) => spec),
+        ...[...found.chains.values()].filter((chain) => chain.table === table).flatMap(({ fixed }) => fixed),
+      ];
+      if (left.some((spec) => spec.endsWith(`-j ${name}`))) throw new Error(`${name} is jumped to`);
       for (const [id, rule] of found.rules)
         if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'rule.add') {
