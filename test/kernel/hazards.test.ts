@@ -222,10 +222,13 @@ describe('a reload of a firewall', () => {
       await expect
         .poll(async () => (await request.get('/system')).body.reconcile.firewallEvents, { timeout: 5000 })
         .toBe(true);
+      const newest = async (): Promise<number> =>
+        Number((await request.get('/operations?limit=1')).body.items[0].id);
       const chains = 'PREROUTING INPUT FORWARD OUTPUT POSTROUTING';
       for (const flush of ['$t -t $0 -F', `for c in ${chains}; do $t -t $0 -F $c; done`]) {
+        const repaired = await newest();
         await run('sh', '-c', `for t in iptables ip6tables; do ${flush}; done 2>/dev/null; true`, table);
-        expect(await rules()).not.toEqual(before);
+        await expect.poll(newest, { timeout: 10_000 }).toBeGreaterThan(repaired);
         await expect.poll(rules, { timeout: 10_000 }).toEqual(before);
       }
       expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
