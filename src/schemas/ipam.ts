@@ -110,12 +110,26 @@ export function addressOfLease(what: string): string {
   return what.slice(LEASE.length);
 }
 
+/** Where the subnets of all bridges stand in needs. No namespace has such a name. */
+export const SUBNETS_PLACE = 'subnets/';
+
+export function subnetTie(namespace: string, subnet: string): { namespace: string; what: string } {
+  return { namespace: SUBNETS_PLACE, what: `${namespace} ${subnet}` };
+}
+
+/** The subnet that a need in `SUBNETS_PLACE` is about, and the namespace of its bridge. */
+export function subnetOfTie(what: string): { namespace: string; subnet: string } {
+  const [namespace = '', subnet = ''] = what.split(' ');
+  return { namespace, subnet };
+}
+
 /** Something that has addresses, which no subnet may overlap. */
 export interface Occupied {
   namespace: string;
   range: Range;
   /** For a person: `the address 10.1.1.5/24 of ens33`. */
   what: string;
+  isRoute: boolean;
   /** The interface that has it, in the kernel; the resource, if it is an intent. */
   device: string | null;
   owner: Ref | null;
@@ -132,7 +146,7 @@ export function occupied(
   namespace: string,
   network: string,
   what: string,
-  by: Pick<Occupied, 'device' | 'owner'>,
+  by: Pick<Occupied, 'device' | 'owner' | 'isRoute'>,
 ): Occupied[] {
   return isEverywhere(network) ? [] : [{ namespace, range: rangeOfNetwork(network), what, ...by }];
 }

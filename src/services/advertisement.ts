@@ -12,7 +12,8 @@ import {
   type LinkIntent,
 } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
-import { SMALLEST_IPV6_MTU, interfaceTie } from './interface.ts';
+import { SMALLEST_IPV6_MTU } from './interface.ts';
+import { bridgeUnder } from './on-bridge.ts';
 
 /** Which ends of a link refuse router advertisements; see `plan/advertisement.ts`. */
 export function refusingEnds(intent: LinkIntent, draft: Draft): Pick<LinkAssigned, 'refusing'> {
@@ -48,8 +49,7 @@ function bridgeFaced(intent: LinkIntent, end: EndName, draft: Draft): Stored<'br
     return bridge === null ? null : draft.get('bridge', bridge);
   }
   if (intent.type !== 'macvlan') return null;
-  const owner = draft.claimant({ namespace: intent.parentNamespace, what: interfaceTie(intent.parent) });
-  return owner?.kind === 'bridge' ? draft.get('bridge', owner.name) : null;
+  return bridgeUnder(intent, draft);
 }
 
 /** A link without what the namespaces of its ends say of its sysctls: that counts more than what netnsd does by itself. */

@@ -8,7 +8,7 @@ import { resolvedBridge } from '../plan/ipam.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { HOST, refText } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
-import { leaseTie } from '../schemas/ipam.ts';
+import { leaseTie, subnetTie } from '../schemas/ipam.ts';
 import { isSetByNamespace, refusingBridge } from './advertisement.ts';
 import {
   checkFirewall,
@@ -32,6 +32,7 @@ import {
 import type { KindService } from './kind.ts';
 import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
+import { checkBesideSubnets, laidByBridge } from './overlap.ts';
 import { Problem } from './problem.ts';
 import { assignSubnets, checkSubnets } from './subnets.ts';
 
@@ -69,6 +70,7 @@ export const bridgeKind: KindService<'bridge'> = {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
     checkFirewall(intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
+    checkBesideSubnets(laidByBridge(intent), before === null ? null : laidByBridge(before.intent), draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },
   assign: (intent, before, choosing) => ({
@@ -157,14 +159,15 @@ function statusOfBridge(observed: ObservedBridge): object {
 
 function tiesOfBridge(given: BridgeIntent, assigned: BridgeAssigned = { mac: '' }): Ties {
   const intent = resolvedBridge(given, assigned);
+  const { subnets = [] } = assigned;
   const { references, needs } = tiesOfFirewall(intent);
   return {
     references: [{ kind: 'namespace', name: intent.namespace }, ...references],
     claims: [
       ...claimsOfInterface(intent.namespace, intent.interface, intent),
-      ...(assigned.subnets ?? []).map(({ gateway }) => leaseTie(intent.name, gateway)),
+      ...subnets.map(({ gateway }) => leaseTie(intent.name, gateway)),
     ],
-    needs,
+    needs: [...needs, ...subnets.map(({ subnet }) => subnetTie(intent.namespace, subnet))],
   };
 }
 

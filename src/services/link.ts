@@ -44,6 +44,7 @@ import {
   tiesOfSingle,
 } from './link-types.ts';
 import { lookAt } from './look.ts';
+import { checkBesideSubnets, laidByLink } from './overlap.ts';
 import { Problem } from './problem.ts';
 import { reflectingEnds } from './reflecting.ts';
 
@@ -61,6 +62,8 @@ export const linkKind: KindService<'link'> = {
     const owner: Ref = { kind: 'link', name: intent.name };
     if (before !== null) checkType(before.intent, intent.type);
     checkEnd('', intent, owner, draft);
+    const had = before === null ? null : laidByLink(before.intent, draft);
+    checkBesideSubnets(laidByLink(intent, draft), had, draft);
     if (intent.type !== 'veth') {
       checkSingle(intent, draft);
       checkClaims(tiesOfSingle(intent).claims, owner, draft);

@@ -19,6 +19,7 @@ import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
 import { placesOf, type Choosing } from './ipam.ts';
 import { linksOn } from './on-bridge.ts';
+import { isInTheWay } from './overlap.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
 
 /** Throws for what the schema of a bridge could not say of its subnets. */
@@ -98,8 +99,7 @@ function newSubnet(
   const there = survey.filter(({ namespace, device }) => !own.has(`${namespace} ${String(device)}`));
   const intents = occupiedByIntents(intent.name, draft);
   if (!isAutoSubnet(asked)) {
-    const places = placesOf(intent.namespace);
-    const near = intents.filter(({ namespace }) => places.includes(namespace));
+    const near = intents.filter((each) => isInTheWay(each, intent.namespace));
     checkOverlap(pointer, asked, [...near, ...there]);
     return asked;
   }
@@ -157,8 +157,8 @@ function occupiedByIntents(bridge: string, draft: Draft): Occupied[] {
   ];
 }
 
-function nobodyBut(kind: Kind, name: string): Pick<Occupied, 'device' | 'owner'> {
-  return { device: null, owner: { kind, name } };
+function nobodyBut(kind: Kind, name: string): Pick<Occupied, 'device' | 'owner' | 'isRoute'> {
+  return { device: null, owner: { kind, name }, isRoute: false };
 }
 
 function occupiedBy(
@@ -176,7 +176,9 @@ function occupiedBy(
       address === AUTO ? [] : occupied(namespace, address, `the address ${address} of ${device}`, by),
     ),
     ...routes.flatMap(({ to }) =>
-      to === 'default' ? [] : occupied(namespace, to, `the route to ${to} by ${device}`, by),
+      to === 'default'
+        ? []
+        : occupied(namespace, to, `the route to ${to} by ${device}`, { ...by, isRoute: true }),
     ),
   ];
 }
