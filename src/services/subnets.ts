@@ -8,13 +8,14 @@ import { endsOf } from '../schemas/link.ts';
 import {
   AUTO,
   isAutoSubnet,
+  isEverywhere,
   leaseTie,
   occupied,
   type Occupied,
   type SubnetAssigned,
   familyOfSubnet,
 } from '../schemas/ipam.ts';
-import { isWithin, overlap, parseReserved, rangeOfNetwork } from '../schemas/range.ts';
+import { isWithin, overlap, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
 import { placesOf, type Choosing } from './ipam.ts';
@@ -103,10 +104,15 @@ function newSubnet(
     checkOverlap(pointer, asked, [...near, ...there]);
     return asked;
   }
-  const fixed = [...intent.subnets.filter((each) => !isAutoSubnet(each)), ...intent.addresses];
-  const taken = [...others.map(({ subnet }) => subnet), ...fixed].map(rangeOfNetwork);
-  const family = asked === AUTO ? 4 : 6;
-  const chosen = chooseSubnet(family, pools, [...taken, ...[...intents, ...there].map(({ range }) => range)]);
+  const fixed = intent.subnets.filter((each) => !isAutoSubnet(each));
+  const taken = [
+    ...[...others.map(({ subnet }) => subnet), ...fixed].map(rangeOfNetwork),
+    ...[...intents, ...occupiedOn(intent, draft), ...there].map(({ range }) => range),
+  ];
+  const family = familyOfSubnet(asked);
+  // A rule for all that is in a pool says nothing of any one network there.
+  const chosen =
+    chooseSubnet(family, pools, [...taken, ...rangesOfNat(draft)]) ?? chooseSubnet(family, pools, taken);
   if (chosen !== null) return chosen;
   const of = pools.filter(({ network }) => network.includes(':') === (family === 6));
   const texts = of.map(({ network, prefixLength }) => `/${prefixLength} of ${network}`);
@@ -155,6 +161,28 @@ function occupiedByIntents(bridge: string, draft: Draft): Occupied[] {
       endsOf(intent).flatMap((end) => occupiedBy({ kind, name }, end)),
     ),
   ];
+}
+
+/** What the bridge and the links on it are to have beside its subnets. */
+function occupiedOn(intent: BridgeIntent, draft: Draft): Occupied[] {
+  const { name } = intent;
+  return [
+    ...occupiedBy({ kind: 'bridge', name }, intent),
+    ...linksOn(name, draft).flatMap((link) => endsOf(link.intent).flatMap((end) => occupiedBy(link, end))),
+  ];
+}
+
+/** What the nat rules translate, and to what. */
+function rangesOfNat(draft: Draft): Range[] {
+  return draft
+    .all('nat')
+    .flatMap(({ intent }) => {
+      if (intent.type === 'dnat') return [intent.address, intent.to.address];
+      return [intent.source, intent.type === 'snat' ? intent.toAddress : null];
+    })
+    .flatMap((network) =>
+      network === null || network === undefined || isEverywhere(network) ? [] : [rangeOfNetwork(network)],
+    );
 }
 
 function nobodyBut(kind: Kind, name: string): Pick<Occupied, 'device' | 'owner' | 'isRoute'> {

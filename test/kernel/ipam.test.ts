@@ -144,6 +144,40 @@ describe('a subnet', () => {
     expect(body.status.subnets).toEqual([{ subnet: '10.192.4.0/24', gateway: '10.192.4.1' }]);
   });
 
+  it('of `auto` is beside the routes of the bridge itself and what links on it have', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    const own = { addresses: ['10.9.0.2/24'], routes: [{ to: '10.192.0.0/24', via: '10.9.0.1' }] };
+    const made = await request.post('/bridges').send({ name: 'br00', subnets: ['auto'], ...own });
+    expect([made.status, made.body.detail]).toEqual([201, undefined]);
+    expect(made.body.status.subnets).toMatchObject([{ subnet: '10.192.1.0/24' }]);
+    await request.post('/bridges').send({ name: 'br01' });
+    const peer = {
+      interface: 'e1',
+      namespace: 'blue',
+      addresses: ['10.192.2.9/24'],
+      routes: [{ to: '10.192.3.0/24', via: '10.192.2.1' }],
+    };
+    await request.post('/links').send({ name: 'v1', type: 'veth', bridge: 'br01', peer });
+    const patched = await request.patch('/bridges/br01').send({ subnets: ['auto'] });
+    expect(patched.body.status.subnets).toMatchObject([{ subnet: '10.192.4.0/24' }]);
+  });
+
+  it('of `auto` is beside what nat rules are about, as long as there is another', async () => {
+    const { request } = await startDaemon();
+    const rules = [
+      { name: 'out', type: 'masquerade', source: '10.192.0.0/24' },
+      { name: 'web', type: 'dnat', protocol: 'tcp', port: '80', to: { address: '10.192.1.9' } },
+      { name: 'all', type: 'masquerade', source: 'fd6e:6574:6e73::/48' },
+    ];
+    for (const rule of rules) expect((await request.post('/nat').send(rule)).status).toBe(201);
+    const { body } = await request.post('/bridges').send({ name: 'br00', subnets: ['auto', 'auto-ipv6'] });
+    expect(body.status.subnets).toMatchObject([
+      { subnet: '10.192.2.0/24' },
+      { subnet: 'fd6e:6574:6e73::/64' },
+    ]);
+  });
+
   it('of a bridge in another namespace is looked for there as well', async () => {
     const { request } = await startDaemon();
     await request.post('/namespaces').send({ name: 'blue' });
