@@ -15,8 +15,8 @@ export function readOfOccupied(namespace: string): Read {
  * netnsd are recorded.
  */
 export function parseOccupied(namespace: string, { shown, sysctls }: Answer): Occupied[] {
-  const addresses = parseInterfaces(shown[2] ?? []).flatMap(({ name, addresses: own }) =>
-    own.flatMap((address) =>
+  const addresses = parseInterfaces(shown[2] ?? []).flatMap(({ name, addresses: own, farNetworks }) =>
+    [...own, ...farNetworks].flatMap((address) =>
       occupied(namespace, address, `the address ${address} of ${name}`, {
         device: name,
         owner: null,
@@ -26,7 +26,8 @@ export function parseOccupied(namespace: string, { shown, sysctls }: Answer): Oc
   );
   const routes = parseRoutes({ shown: shown.slice(0, 2), sysctls })
     .filter(
-      ({ to, type, protocol }) => to !== 'default' && !KERNELS_OWN.has(type) && protocol !== ROUTE_PROTOCOL,
+      ({ to, type, protocol }) =>
+        to !== 'default' && !(KERNELS_OWN.has(type) && protocol === 'kernel') && protocol !== ROUTE_PROTOCOL,
     )
     .flatMap(({ to, dev }) =>
       occupied(namespace, to, `the route to ${to}${dev === null ? '' : ` by ${dev}`}`, {

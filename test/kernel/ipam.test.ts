@@ -178,6 +178,27 @@ describe('a subnet', () => {
     ]);
   });
 
+  it('is beside the local routes of others and both sides of point-to-point addresses', async () => {
+    const { request } = await startDaemon();
+    await run('ip', 'route', 'add', 'local', '10.192.0.0/24', 'dev', 'lo');
+    onTestFinished(async () => void (await run('ip', 'route', 'delete', 'local', '10.192.0.0/24')));
+    await given('link add their0 type bridge', 'link delete their0');
+    await run('ip', 'address', 'add', '10.9.0.1', 'peer', '10.60.0.5/24', 'dev', 'their0');
+    const chosen = await request.post('/bridges').send({ name: 'br00', subnets: ['auto'] });
+    expect(chosen.body.status.subnets).toMatchObject([{ subnet: '10.192.1.0/24' }]);
+    for (const [subnet, status] of [
+      ['10.60.0.0/25', 422],
+      ['10.9.0.0/30', 422],
+      ['10.9.0.128/25', 201],
+    ] as const) {
+      const { body, ...answer } = await request.post('/bridges').send({ name: 'br01', subnets: [subnet] });
+      expect([subnet, answer.status, body.detail]).toEqual([subnet, status, body.detail]);
+    }
+    const { body } = await request.get('/namespaces/host/interfaces');
+    const their = body.items.find(({ name }: { name: string }) => name === 'their0');
+    expect(their.addresses).toEqual(['10.9.0.1/32']);
+  });
+
   it('of a bridge in another namespace is looked for there as well', async () => {
     const { request } = await startDaemon();
     await request.post('/namespaces').send({ name: 'blue' });
