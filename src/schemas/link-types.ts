@@ -2,6 +2,7 @@ import { Type, type Static, type TProperties } from 'typebox';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
 import { endAnswerFields, endFields, type EndOptions } from './end.ts';
 import { observedInterfaceFields, type InterfaceIntent } from './interface.ts';
+import { autoStatusFields } from './ipam.ts';
 import { nullable, ref, strictObject } from './object.ts';
 
 /** How the macvlans of one parent see each other (ip-link(8)). */
@@ -148,7 +149,7 @@ export const linkTypes = ['veth', 'macvlan', 'vxlan', 'tap'] as const;
 export type ObservedKindFields = Record<string, string | number | null>;
 
 const SingleStatus = strictObject(
-  { ...statusFields, ...observedInterfaceFields },
+  { ...statusFields, ...observedInterfaceFields, ...autoStatusFields },
   { $id: 'SingleLinkStatus', description: 'of a link that has one end' },
 );
 

@@ -1,6 +1,7 @@
 import type { Stored, Ties } from '../db/resources.ts';
 import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import type { Processes } from '../kernel/processes.ts';
+import { resolvedLink } from '../plan/ipam.ts';
 import { isMadeAnew } from '../plan/link-types.ts';
 import { familyOf } from '../schemas/address.ts';
 import type { EndOptions } from '../schemas/end.ts';
@@ -28,6 +29,7 @@ import {
   completeInterfaceName,
   interfaceTie,
 } from './interface.ts';
+import { leaseTiesOf } from './ipam.ts';
 import { lookAt } from './look.ts';
 import { Problem, invalidField } from './problem.ts';
 
@@ -56,7 +58,7 @@ export function completeSingle(spec: SingleSpec): SingleIntent {
 function completeCommon(spec: SingleSpec): Common {
   const { name, namespace = HOST, bridge = null, labels = {} } = spec;
   const interfaceName = completeInterfaceName(spec.interface, name);
-  const common = completeInterface('', spec);
+  const common = completeInterface('', spec, spec.type === 'macvlan');
   checkOffload(spec);
   checkIngress(spec);
   const options = completeOptions('', spec, { bridge, mtu: common.mtu });
@@ -146,7 +148,8 @@ export function assignSingle(intent: SingleIntent, before: LinkAssigned | undefi
 }
 
 /** What a link of one end holds and needs; the interface that it stands on may be anybody's. */
-export function tiesOfSingle(intent: SingleIntent): Ties {
+export function tiesOfSingle(given: SingleIntent, assigned: Pick<LinkAssigned, 'ends'> = {}): Ties {
+  const intent = resolvedLink(given, assigned);
   const { namespace, bridge } = intent;
   const references: Ref[] = [{ kind: 'namespace', name: namespace }];
   if (bridge !== null) references.push({ kind: 'bridge', name: bridge });
@@ -156,6 +159,7 @@ export function tiesOfSingle(intent: SingleIntent): Ties {
     claims: [
       ...claimsOfInterface(namespace, intent.interface, intent),
       ...(intent.type === 'vxlan' ? [{ namespace, what: vxlanTie(intent) }] : []),
+      ...leaseTiesOf(given, assigned).claims,
     ],
     needs: needsOfSingle(intent),
   };

@@ -67,6 +67,7 @@ export const linkKind: KindService<'link'> = {
     if (intent.type !== 'veth') {
       checkSingle(intent, draft);
       checkClaims(tiesOfSingle(intent).claims, owner, draft);
+      checkFixed(intent, draft);
       return;
     }
     checkEnd('/peer', intent.peer, owner, draft);
@@ -86,8 +87,13 @@ export const linkKind: KindService<'link'> = {
           mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
           peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
         }
-      : { ...assignSingle(intent, before?.assigned), ...refusingEnds(intent, choosing.draft) },
-  ties: (intent, assigned) => (intent.type === 'veth' ? tiesOfLink(intent, assigned) : tiesOfSingle(intent)),
+      : {
+          ...assignEnds(intent, before, choosing),
+          ...refusingEnds(intent, choosing.draft),
+          ...assignSingle(intent, before?.assigned),
+        },
+  ties: (intent, assigned) =>
+    intent.type === 'veth' ? tiesOfLink(intent, assigned) : tiesOfSingle(intent, assigned),
   usesIpam: (intent) => endsOf(intent).some(usesAuto),
   // What was written is not read again.
   reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
