@@ -29,7 +29,7 @@ import {
   completeInterfaceName,
   interfaceTie,
 } from './interface.ts';
-import { leaseTiesOf } from './ipam.ts';
+import { leaseTiesOf } from './held.ts';
 import { lookAt } from './look.ts';
 import { Problem, invalidField } from './problem.ts';
 

@@ -32,7 +32,8 @@ import {
   completeInterface,
   completeInterfaceName,
 } from './interface.ts';
-import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
+import { checkFixed, leaseTiesOf } from './held.ts';
+import { assignEnds } from './ipam.ts';
 import type { KindService } from './kind.ts';
 import { findLink } from './link-adoption.ts';
 import {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Stored } from '../db/resources.ts';
 import { chooseSubnet, gatewayIn, isIn, resolvedBridge, usableOf } from '../plan/ipam.ts';
 import { parsePrefix } from '../schemas/address.ts';
@@ -17,7 +18,8 @@ import {
 import { isWithin, overlap, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
-import { fixedOn, placesOf, type Choosing } from './ipam.ts';
+import { fixedOn } from './held.ts';
+import { placesOf, type Choosing } from './ipam.ts';
 import { linksOn } from './on-bridge.ts';
 import { isInTheWay } from './overlap.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
@@ -52,16 +54,34 @@ export function assignSubnets(
   choosing: Choosing,
 ): { subnets?: SubnetAssigned[] } {
   if (intent.subnets.length === 0) return {};
-  const had = before?.intent.namespace === intent.namespace ? (before.assigned.subnets ?? []) : [];
+  const had = before?.assigned.subnets ?? [];
+  const hasMoved = before !== null && before.intent.namespace !== intent.namespace;
   const subnets: SubnetAssigned[] = [];
   for (const [at, asked] of intent.subnets.entries()) {
-    const kept = had.find((each) => each.asked === asked)?.subnet;
-    const subnet = kept ?? newSubnet(`/subnets/${at}`, asked, subnets, { intent, choosing });
+    const last = had.find((each) => each.asked === asked)?.subnet;
+    const subnet =
+      last !== undefined && !hasMoved
+        ? last
+        : newSubnet(`/subnets/${at}`, asked, subnets, { intent, last, choosing });
     const gateway = gatewayIn(subnet, intent.addresses);
     checkGateway(intent, subnet, gateway, choosing.draft);
     subnets.push({ asked, subnet, gateway });
   }
+  if (!isDeepStrictEqual([intent.reserved, subnets], [before?.intent.reserved, had]))
+    checkReserved(intent.reserved, subnets);
   return { subnets };
+}
+
+/** What is reserved beside all subnets would be of no use; where `auto` is one, that is not known before. */
+function checkReserved(reserved: readonly string[], subnets: readonly SubnetAssigned[]): void {
+  const ranges = subnets.map(({ subnet }) => rangeOfNetwork(subnet));
+  const at = reserved.findIndex((text) => !ranges.some((range) => isWithin(parseReserved(text), range)));
+  if (at === -1) return;
+  const all = subnets.map(({ subnet }) => subnet).join(', ');
+  throw new Problem(
+    'unprocessable',
+    `/reserved/${at}: ${String(reserved[at])} lies in none of its subnets (${all}); leave it out, or give the subnet in full`,
+  );
 }
 
 function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, draft: Draft): void {
@@ -83,7 +103,7 @@ function newSubnet(
   pointer: string,
   asked: string,
   others: readonly SubnetAssigned[],
-  { intent, choosing }: { intent: BridgeIntent; choosing: Choosing },
+  { intent, last, choosing }: { intent: BridgeIntent; last: string | undefined; choosing: Choosing },
 ): string {
   const { draft, pools, survey } = choosing;
   if (survey === null)
@@ -104,6 +124,7 @@ function newSubnet(
     ...[...others.map(({ subnet }) => subnet), ...fixed].map(rangeOfNetwork),
     ...[...intents, ...occupiedOn(intent, draft), ...there].map(({ range }) => range),
   ];
+  if (last !== undefined && !taken.some((range) => overlap(range, rangeOfNetwork(last)))) return last;
   const family = familyOfSubnet(asked);
   // A rule for all that is in a pool says nothing of any one network there.
   const chosen =

@@ -94,6 +94,20 @@ describe('addresses that a bridge gives', () => {
     expect(await pings('red', 'fd6e:6574:6e73::2')).toBe(true);
   });
 
+  it.each([
+    ['10.1.1.0/31', '10.1.1.0', '10.1.1.1'],
+    ['10.1.1.0/30', '10.1.1.1', '10.1.1.2'],
+    ['fd00:1::/127', 'fd00:1::', 'fd00:1::1'],
+  ])('are one for one link in %s, and it reaches the bridge', async (subnet, gateway, address) => {
+    const { request } = await startDaemon();
+    for (const name of ['blue', 'red']) await request.post('/namespaces').send({ name });
+    await request.post('/bridges').send({ name: 'br00', subnets: [subnet] });
+    expect((await request.post('/links').send(linkTo('blue'))).status).toBe(201);
+    expect((await request.post('/links').send(linkTo('red'))).status).toBe(507);
+    expect(await pings('blue', gateway)).toBe(true);
+    expect(await pings(null, address)).toBe(true);
+  });
+
   it('are there for requests that build on one another and arrive together', async () => {
     const { socketPath } = await startDaemon();
     const answers = await pipeline(socketPath, [
