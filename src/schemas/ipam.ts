@@ -105,6 +105,22 @@ export function leaseTie(bridge: string, address: string): { namespace: string; 
 
 const LEASE = 'lease ';
 
+export function isLease(what: string): boolean {
+  return what.startsWith(LEASE);
+}
+
+const JOINS = 'joins ';
+
+/** How it stands at the place of a bridge's leases that another bridge is joined to it. */
+export function joinTie(bridge: string, other: string): { namespace: string; what: string } {
+  return { namespace: leasePlace(bridge), what: `${JOINS}${other}` };
+}
+
+/** The bridge that a need in a `leasePlace` joins; null if it is about an address. */
+export function joinedBy(what: string): string | null {
+  return what.startsWith(JOINS) ? what.slice(JOINS.length) : null;
+}
+
 /** The address that a claim or a need in a `leasePlace` is about. */
 export function addressOfLease(what: string): string {
   return what.slice(LEASE.length);

@@ -29,6 +29,7 @@ import {
   completeInterfaceName,
   routesOf,
 } from './interface.ts';
+import { checkOwn, fixedOf } from './held.ts';
 import type { KindService } from './kind.ts';
 import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
@@ -71,6 +72,7 @@ export const bridgeKind: KindService<'bridge'> = {
     checkFirewall(intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
     checkBesideSubnets(laidByBridge(intent), before === null ? null : laidByBridge(before.intent), draft);
+    checkOwn(intent, before?.intent ?? null, draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },
   assign: (intent, before, choosing) => ({
@@ -160,6 +162,7 @@ function statusOfBridge(observed: ObservedBridge): object {
 function tiesOfBridge(given: BridgeIntent, assigned: BridgeAssigned = { mac: '' }): Ties {
   const intent = resolvedBridge(given, assigned);
   const { subnets = [] } = assigned;
+  const gateways = new Set(subnets.map(({ gateway }) => gateway));
   const { references, needs } = tiesOfFirewall(intent);
   return {
     references: [{ kind: 'namespace', name: intent.namespace }, ...references],
@@ -167,7 +170,13 @@ function tiesOfBridge(given: BridgeIntent, assigned: BridgeAssigned = { mac: '' 
       ...claimsOfInterface(intent.namespace, intent.interface, intent),
       ...subnets.map(({ gateway }) => leaseTie(intent.name, gateway)),
     ],
-    needs: [...needs, ...subnets.map(({ subnet }) => subnetTie(intent.namespace, subnet))],
+    needs: [
+      ...needs,
+      ...fixedOf(intent)
+        .filter((address) => !gateways.has(address))
+        .map((address) => leaseTie(intent.name, address)),
+      ...subnets.map(({ subnet }) => subnetTie(intent.namespace, subnet)),
+    ],
   };
 }
 

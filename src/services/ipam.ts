@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { HeldTie, Stored } from '../db/resources.ts';
 import { byGateways, firstGap, isIn, resolvedEnd, usableOf, usesAuto } from '../plan/ipam.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
-import { HOST, refText } from '../schemas/common.ts';
+import { HOST, refText, type Ref } from '../schemas/common.ts';
 import {
   AUTO,
   addressOfLease,
@@ -12,14 +12,14 @@ import {
   type Occupied,
   type SubnetAssigned,
 } from '../schemas/ipam.ts';
-import type { EndIntent, LinkAssigned, LinkIntent } from '../schemas/link.ts';
+import { endsOf, type EndIntent, type LinkAssigned, type LinkIntent } from '../schemas/link.ts';
 import { addressOf, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import { refusingEnds } from './advertisement.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU, addressTie, routeTie } from './interface.ts';
 import { exhausted } from './exhausted.ts';
-import { facingEnds, fixedOf, heldOn } from './held.ts';
-import { linksOn } from './on-bridge.ts';
+import { facingEnds, fixedOf, networkOf } from './held.ts';
+import { bridgesOf, linksOn } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** What is needed to choose addresses and subnets. */
@@ -47,7 +47,8 @@ export function assignEnds(
     if (!usesAuto(end)) continue;
     const at = name === 'own' ? '' : '/peer';
     const had = before?.assigned.ends?.[name];
-    ends[name] = new EndChoice({ at, intent, end, had, ...choosing }).choose(bridge);
+    const chosen = Object.values(ends).flatMap(({ leases }) => leases.map(({ address }) => address));
+    ends[name] = new EndChoice({ at, intent, end, had, chosen, ...choosing }).choose(bridge);
   }
   return Object.keys(ends).length === 0 ? {} : { ends };
 }
@@ -58,6 +59,8 @@ interface EndToServe extends Choosing {
   intent: LinkIntent;
   end: EndIntent;
   had: EndAssigned | undefined;
+  /** What the other end of the link was just given. */
+  chosen: readonly string[];
 }
 
 class EndChoice {
@@ -108,12 +111,12 @@ class EndChoice {
     { subnet, gateway }: Pick<SubnetAssigned, 'subnet' | 'gateway'>,
     usable: Range,
   ): string {
-    const { draft, end, intent } = this.#given;
-    const link = refText({ kind: 'link', name: intent.name });
-    const fixed = fixedOf(end).map((address) => leaseTie(bridge.name, address));
+    const { draft, end, intent, chosen } = this.#given;
+    const link: Ref = { kind: 'link', name: intent.name };
+    const ofLink = [...endsOf(intent).flatMap(fixedOf), ...chosen];
     const held = [
-      ...heldOn(bridge, draft).filter((tie) => refText(tie) !== link),
-      ...fixed.map(({ what }): HeldTie => ({ kind: 'link', name: intent.name, what })),
+      ...networkOf([bridge.name, ...bridgesOf(intent, draft)], draft, link).held,
+      ...ofLink.map((address): HeldTie => ({ ...link, what: leaseTie(bridge.name, address).what })),
     ];
     const own = [rangeOfNetwork(gateway)];
     const reserved = bridge.intent.reserved.map(parseReserved);
@@ -125,7 +128,7 @@ class EndChoice {
       const address = addressOf(usable.family, gap);
       // Something else in that namespace may have it, by another bridge.
       const other = draft.claimant({ namespace: end.namespace, what: addressTie(address) });
-      if (other === null || refText(other) === link) return address;
+      if (other === null || refText(other) === refText(link)) return address;
       taken.push(rangeOfNetwork(address));
     }
   }

@@ -68,7 +68,7 @@ export const linkKind: KindService<'link'> = {
     if (intent.type !== 'veth') {
       checkSingle(intent, draft);
       checkClaims(tiesOfSingle(intent).claims, owner, draft);
-      checkFixed(intent, draft);
+      checkFixed(intent, before?.intent ?? null, draft);
       return;
     }
     checkEnd('/peer', intent.peer, owner, draft);
@@ -78,7 +78,7 @@ export const linkKind: KindService<'link'> = {
         `both ends on the bridge ${intent.bridge} would make a loop; leave one of them off`,
       );
     checkClaims(tiesOfLink(intent).claims, owner, draft);
-    checkFixed(intent, draft);
+    checkFixed(intent, before?.intent ?? null, draft);
   },
   assign: (intent, before, choosing) =>
     intent.type === 'veth'

@@ -18,7 +18,7 @@ import {
 import { isWithin, overlap, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
-import { fixedOn } from './held.ts';
+import { holdersOf, networkOf } from './held.ts';
 import { placesOf, type Choosing } from './ipam.ts';
 import { linksOn } from './on-bridge.ts';
 import { isInTheWay } from './overlap.ts';
@@ -64,7 +64,9 @@ export function assignSubnets(
         ? last
         : newSubnet(`/subnets/${at}`, asked, subnets, { intent, last, choosing });
     const gateway = gatewayIn(subnet, intent.addresses);
-    checkGateway(intent, subnet, gateway, choosing.draft);
+    // What was so before an earlier version knew of it stays.
+    if (hasMoved || !had.some((each) => each.subnet === subnet && each.gateway === gateway))
+      checkGateway(intent, subnet, gateway, choosing.draft);
     subnets.push({ asked, subnet, gateway });
   }
   if (!isDeepStrictEqual([intent.reserved, subnets], [before?.intent.reserved, had]))
@@ -95,7 +97,8 @@ function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, dra
     );
   if (!isIn(gateway, usableOf(subnet)))
     throw invalidField(`/addresses/${at}`, `${gateway} can't be the gateway of ${subnet}`);
-  const [other] = fixedOn(bridge, gateway, draft);
+  const network = networkOf([bridge.name], draft, { kind: 'bridge', name: bridge.name }, bridge);
+  const [other] = holdersOf(network, gateway);
   if (other !== undefined) throw takenBy(`${gateway}, the gateway of ${subnet},`, other);
 }
 

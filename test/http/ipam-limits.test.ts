@@ -93,7 +93,7 @@ describe('what is taken', () => {
     const moved = await send('patch', '/bridges/br00', { addresses: ['10.1.1.2/24'] });
     expect([moved.status, moved.body.detail]).toEqual([
       422,
-      '10.1.1.2 on the network of bridge/br00 is taken by link/v1; choose another',
+      '/addresses: 10.1.1.2 on the network of bridge/br00 is taken by link/v1; choose another',
     ]);
   });
 });

@@ -42,3 +42,29 @@ it('notes the subnets of the bridges that are recorded', () => {
   ]);
   expect(needs()).toEqual(['subnets/ gold 10.1.1.0/24 bridge b1']);
 });
+
+it('notes what bridges and their ports have themselves, and which bridges are joined', () => {
+  const { needs } = migrated('own-addresses', [
+    ['bridge', 'b1', { namespace: 'host', addresses: ['10.1.1.1/24', 'fd00::1/64'] }],
+    [
+      'link',
+      'v1',
+      {
+        bridge: 'b1',
+        addresses: ['10.1.1.5/24', 'auto'],
+        peer: { bridge: 'b2', addresses: ['10.1.1.6/24'] },
+      },
+    ],
+    ['link', 't1', { bridge: 'b1', addresses: ['10.1.1.7/24'] }],
+    ['link', 'v2', { bridge: null, addresses: ['10.1.1.8/24'], peer: { bridge: null, addresses: [] } }],
+  ]);
+  expect(needs()).toEqual([
+    'bridge/b1 joins b2 link v1',
+    'bridge/b1 lease 10.1.1.1 bridge b1',
+    'bridge/b1 lease 10.1.1.5 link v1',
+    'bridge/b1 lease 10.1.1.7 link t1',
+    'bridge/b1 lease fd00::1 bridge b1',
+    'bridge/b2 joins b1 link v1',
+    'bridge/b2 lease 10.1.1.6 link v1',
+  ]);
+});
