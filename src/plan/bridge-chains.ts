@@ -14,6 +14,9 @@ import { makeChainRule } from './rule.ts';
  *                                       -> NETNSD-OPEN      sends what goes to one that is not isolated to NETNSD-PEERS,
  *                                                           which accepts it if it comes from another bridge of ours
  *                                       -> NETNSD-INBOUND   drops what else comes in from outside, and between ports
+ *     mangle PREROUTING … -> NETNSD-SOURCE  drops what begins a flow with a source address of a bridge's network and has
+ *                                           not come from that bridge (RFC 2827): whoever could would have conntrack
+ *                                           take his own next packet for the answer, and answers pass
  *     mangle INPUT …   -> NETNSD-INPUT    returns what every bridge may; drops the rest from those without `hostAccess`
  *
  * Accepts that FORWARD's own policy may make necessary stand in `filter`, in NETNSD-IN and NETNSD-OUT.
@@ -29,6 +32,7 @@ export const BRIDGE_CHAINS = {
   peers: 'NETNSD-PEERS',
   inbound: 'NETNSD-INBOUND',
   input: 'NETNSD-INPUT',
+  source: 'NETNSD-SOURCE',
 } as const;
 
 /** What bridges without access to the host may send it all the same: answers, ICMP, DHCP and DNS. */
@@ -52,7 +56,7 @@ const NEIGHBOR_DISCOVERY = ['135', '136'].map(
 
 /** Adds them with the jumps to them; chains stand before those that jump to them. */
 export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
-  const { bridge, internal, reach, isolate, to, from, open, peers, inbound, input } = BRIDGE_CHAINS;
+  const { bridge, internal, reach, isolate, to, from, open, peers, inbound, input, source } = BRIDGE_CHAINS;
   const fixed = (name: string, matches: readonly string[], target: string): string[] =>
     matches.map((match) => makeChainRule('mangle', name, match, target).spec);
   for (const name of [internal, reach, to, from, peers, isolate, open, inbound]) chain('mangle', name);
@@ -61,7 +65,10 @@ export function addBridgeChains({ chain, jump }: Frame, family: Family): void {
     ...[internal, reach, isolate, open, inbound].flatMap((name) => fixed(bridge, [''], name)),
   ]);
   chain('mangle', input, fixed(input, [...TO_HOST[family], ...TO_HOST_OF_BOTH], 'RETURN'));
+  // What the machine sends to itself begins its flow on the way out, and comes by lo.
+  chain('mangle', source, fixed(source, ['-i lo'], 'RETURN'));
   chain('filter', peers);
   jump('mangle', 'FORWARD', '', bridge);
   jump('mangle', 'INPUT', '', input);
+  jump('mangle', 'PREROUTING', '', source);
 }

@@ -1,7 +1,7 @@
 import type { KernelState, Rule } from '../kernel/state.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import type { EndIntent } from '../schemas/link.ts';
-import { familyOf, type Family } from '../schemas/address.ts';
+import { familyOf, networkOf, type Family } from '../schemas/address.ts';
 import type { BridgeFirewall, ObservedBridgeFirewall, ObservedRules } from '../schemas/bridge-firewall.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
@@ -30,14 +30,10 @@ export function compileBridgeFirewall(
 ): void {
   const { namespace } = intent;
   if (!guarded.has(namespace)) return;
-  const rules = rulesOfBridge(
-    intent,
-    true,
-    (bridge) => resourceIn(context, 'bridge', bridge).intent.interface,
-  );
+  const interfaceOf = (bridge: string): string => resourceIn(context, 'bridge', bridge).intent.interface;
   for (const family of families) {
     const firewall = firewallIn(state, { namespace, family, part: 'bridge' }, { kind, name });
-    for (const rule of rules) addRule(firewall, rule);
+    for (const rule of rulesOfBridge(intent, family, interfaceOf)) addRule(firewall, rule);
   }
 }
 
@@ -66,18 +62,18 @@ export function asPort<E extends EndIntent>(end: E, bridge: BridgeIntent | null,
 }
 
 /**
- * All rules of a bridge, the same for both families: those of its firewall, and those by which others know it, if any
- * bridge of the namespace has a firewall.
+ * All rules of a bridge in a namespace where any bridge has a firewall: those of its own firewall, and those by which
+ * others know it. Those of one family are those of the other but for its networks.
  *
+ * @param intent with all of its addresses, those that were chosen included
  * @param interfaceOf the interface of the bridge resource of that name
  */
 export function rulesOfBridge(
-  { name, interface: own, firewall }: BridgeIntent,
-  isGuarded: boolean,
+  { name, interface: own, firewall, addresses }: BridgeIntent,
+  family: Family,
   interfaceOf: (bridge: string) => string,
 ): Rule[] {
   const make = makerFor({ kind: 'bridge', name });
-  if (!isGuarded) return [];
   const { to, from, peers } = BRIDGE_CHAINS;
   const listed = [
     make.mangle(to, `-o ${own}`, 'DROP'),
@@ -86,9 +82,14 @@ export function rulesOfBridge(
     make.filter(peers, `-i ${own}`, 'ACCEPT'),
   ];
   if (firewall === null) return listed;
+  const networks = new Set(addresses.filter((each) => familyOf(each) === family).map(networkOf));
   const isReached = firewall.internal ? [] : firewall.reachableFrom.map(interfaceOf);
   return [
     ...listed,
+    // Only a packet that begins a flow: who is on two bridges may answer by either.
+    ...[...networks].map((network) =>
+      make.mangle(BRIDGE_CHAINS.source, `-s ${network} ! -i ${own} -m conntrack --ctstate NEW`, 'DROP'),
+    ),
     ...(firewall.internal ? closed(own, make) : outside(own, firewall, make)),
     ...isReached.flatMap((other) => between(other, own, make)),
     firewall.intercom
@@ -162,13 +163,14 @@ export function chainMarksOfBridge(namespace: string, family: Family, serves: Re
 /** Where the kernel differs from the rules of a bridge. */
 export function differencesOfFirewall(
   intent: BridgeIntent,
-  rules: readonly Rule[],
+  rulesFor: (family: Family) => readonly Rule[],
   observed: ObservedBridgeFirewall,
 ): Difference[] {
   const serves: Ref = { kind: 'bridge', name: intent.name };
   const forwarding = routedFamilies(intent);
   return families.flatMap((family) => {
     const found = family === 4 ? observed.ipv4 : observed.ipv6;
+    const rules = rulesFor(family);
     const ways = rules.length === 0 ? [] : chainMarksOfBridge(intent.namespace, family, serves);
     const differences = differencesOfRules(`/status/ipv${family}`, rules, ways, found);
     if (forwarding.includes(family) && found.forwarding === '0')

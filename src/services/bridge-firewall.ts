@@ -11,6 +11,7 @@ import {
   routedFamilies,
   rulesOfBridge,
 } from '../plan/bridge-firewall.ts';
+import { resolvedBridge } from '../plan/ipam.ts';
 import type { Family } from '../schemas/address.ts';
 import type {
   BridgeFirewall,
@@ -111,24 +112,27 @@ export function tiesOfFirewall(intent: BridgeIntent): Pick<Ties, 'references' | 
   };
 }
 
-/** All that a bridge is to have of rules, beside all that is in the draft. */
+/** All that a bridge is to have of rules of a family, beside all that is in the draft. */
 export function rulesIn(
-  intent: BridgeIntent,
+  { intent: given, assigned }: Pick<Stored<'bridge'>, 'intent' | 'assigned'>,
+  family: Family,
   draft: Pick<Draft, 'get'> & { needing: (need: Tie) => Ref[] },
 ): Rule[] {
+  const intent = resolvedBridge(given, assigned);
   const isGuarded =
     intent.firewall !== null ||
     draft.needing({ namespace: intent.namespace, what: BRIDGE_FIREWALL_TIE }).length > 0;
-  return rulesOfBridge(intent, isGuarded, (name) => draft.get('bridge', name)?.intent.interface ?? name);
+  if (!isGuarded) return [];
+  return rulesOfBridge(intent, family, (name) => draft.get('bridge', name)?.intent.interface ?? name);
 }
 
 /** What is there after rules were written; each table is changed whole or not at all. */
-export function writtenFirewall(intent: BridgeIntent, draft: Draft): ObservedBridgeFirewall | null {
+export function writtenFirewall(stored: Stored<'bridge'>, draft: Draft): ObservedBridgeFirewall | null {
+  const { intent } = stored;
   if (intent.firewall === null) return null;
   const serves: Ref = { kind: 'bridge', name: intent.name };
-  const rules = rulesIn(intent, draft).map(({ chain, spec }) => `-A ${chain} ${spec}`);
   const of = (family: Family): ObservedRules => ({
-    rules,
+    rules: rulesIn(stored, family, draft).map(({ chain, spec }) => `-A ${chain} ${spec}`),
     chainMarks: chainMarksOfBridge(intent.namespace, family, serves),
     strays: [],
     forwarding: routedFamilies(intent).includes(family) ? '1' : null,
@@ -167,14 +171,16 @@ export function seenFirewall(intent: BridgeIntent, snapshot: Snapshot): Observed
 }
 
 export function differencesIn(
-  intent: BridgeIntent,
+  stored: Stored<'bridge'>,
   observed: ObservedBridgeFirewall | null | undefined,
   draft: Draft,
 ): Difference[] {
   if (observed === null || observed === undefined) return [];
-  const rules = rulesIn(intent, draft);
+  const rules = { 4: rulesIn(stored, 4, draft), 6: rulesIn(stored, 6, draft) };
   // Of a bridge without rules nothing is told that is not about it.
-  return rules.length === 0 ? [] : differencesOfFirewall(intent, rules, observed);
+  return rules[4].length === 0
+    ? []
+    : differencesOfFirewall(stored.intent, (family) => rules[family], observed);
 }
 
 /**

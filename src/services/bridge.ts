@@ -84,8 +84,12 @@ export const bridgeKind: KindService<'bridge'> = {
   usesIpam: ({ subnets }) => subnets.length > 0,
   // What was written is not read again.
   reads: (intent) => readsOfBridge(intent).map((read) => ({ ...read, sysctls: [] })),
-  result: ({ intent, assigned: { index: _index, ...chosen } }, answers, draft) => {
-    const observed = { ...parseBridge(intent, answers), firewall: writtenFirewall(intent, draft) };
+  result: (stored, answers, draft) => {
+    const { index: _index, ...chosen } = stored.assigned;
+    const observed = {
+      ...parseBridge(stored.intent, answers),
+      firewall: writtenFirewall(stored, draft),
+    };
     return {
       observed,
       assigned: { ...chosen, ...(observed.index === null ? {} : { index: observed.index }) },
@@ -120,7 +124,8 @@ export const bridgeKind: KindService<'bridge'> = {
       inode: null,
     };
   },
-  differences: ({ intent, assigned }, observed, draft) => {
+  differences: (stored, observed, draft) => {
+    const { intent, assigned } = stored;
     // What the namespace says of its sysctls counts more.
     const own = Object.entries(observed.sysctls ?? {}).filter(
       ([field]) => !isSetByNamespace(sysctlOfInterface(intent.interface, field), intent.namespace, draft),
@@ -128,7 +133,7 @@ export const bridgeKind: KindService<'bridge'> = {
     const seen = { ...observed, sysctls: Object.fromEntries(own) };
     return [
       ...differencesOfBridge(resolvedBridge(intent, assigned), assigned, seen),
-      ...differencesIn(intent, observed.firewall, draft),
+      ...differencesIn(stored, observed.firewall, draft),
     ];
   },
   shown: (intent) => ({ ...intent, dns: intent.dns ?? [] }),

@@ -199,13 +199,13 @@ export class Suspicion {
         for (const ref of rules) this.#add(ref);
       return;
     }
-    const stored =
-      owner.kind === 'nat' || owner.kind === 'bridge' ? this.#resources.get(owner.kind, owner.name) : null;
-    if (stored === null || stored.intent.namespace !== namespace) return;
-    const intended =
-      'type' in stored.intent
-        ? rulesOfNat(stored.intent, this.#resources.get('nat', stored.name)?.assigned ?? {})
-        : rulesIn(stored.intent, this.#resources);
+    const nat = owner.kind === 'nat' ? this.#resources.get('nat', owner.name) : null;
+    const bridge = owner.kind === 'bridge' ? this.#resources.get('bridge', owner.name) : null;
+    if ((nat ?? bridge)?.intent.namespace !== namespace) return;
+    const intended = [
+      ...(nat === null ? [] : rulesOfNat(nat.intent, nat.assigned)),
+      ...(bridge === null ? [] : rulesIn(bridge, family, this.#resources)),
+    ];
     if (intended.some((rule) => rule.comment === comment) === deleted) this.#add(owner);
   }
 
