@@ -104,6 +104,7 @@ function optionsOf(object: Json, linkInfo: Json): ObservedOptions {
     // In no answer of `ip`.
     sysctls: {},
     egressKbit: null,
+    policing: null,
     checksum: null,
   };
 }

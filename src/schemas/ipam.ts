@@ -13,7 +13,7 @@ import { rangeOfNetwork, type Range } from './range.ts';
 
 /** In place of an address, a gateway or a subnet: netnsd is to choose. */
 export const AUTO = 'auto';
-const AUTO_IPV6 = 'auto-ipv6';
+export const AUTO_IPV6 = 'auto-ipv6';
 
 /** Whether the subnet is left to netnsd. */
 export function isAutoSubnet(asked: string): boolean {

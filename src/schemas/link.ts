@@ -99,6 +99,11 @@ export function shapingOf(link: LinkIntent, end: EndName): Shaping | null {
   return sends === undefined ? null : { egressKbit: sends, field: `${near.at}/rate/egressKbit` };
 }
 
+/** At what a link of one end receives at most, or null: there is no other end to hold back, so what comes is dropped. */
+export function policedKbit({ type, rate }: LinkIntent): number | null {
+  return type === 'veth' ? null : (rate?.ingressKbit ?? null);
+}
+
 export interface LinkAssigned {
   /** Empty for a macvlan that has the MAC address of its parent. */
   mac: string;

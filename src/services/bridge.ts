@@ -30,6 +30,7 @@ import {
   routesOf,
 } from './interface.ts';
 import { checkOwn, fixedOf } from './held.ts';
+import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
@@ -70,6 +71,7 @@ export const bridgeKind: KindService<'bridge'> = {
   check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
     checkFirewall(intent, draft);
+    checkIpv6('', intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
     checkBesideSubnets(laidByBridge(intent), before === null ? null : laidByBridge(before.intent), draft);
     checkOwn(intent, before?.intent ?? null, draft);

@@ -16,7 +16,8 @@ interface InterfaceSpec {
   up?: boolean;
 }
 
-const DEFAULT_MTU = 1500;
+/** ETH_DATA_LEN. */
+export const DEFAULT_MTU = 1500;
 
 /** RFC 8200: a link that carries IPv6 has an MTU of 1280 or more; below it the kernel turns IPv6 off. */
 export const SMALLEST_IPV6_MTU = 1280;

@@ -19,6 +19,7 @@ import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU, addressTie, routeTie } from './interface.ts';
 import { exhausted } from './exhausted.ts';
 import { facingEnds, fixedOf, networkOf } from './held.ts';
+import { checkIpv6 } from './ipv6.ts';
 import { bridgesOf, linksOn } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
@@ -142,11 +143,13 @@ class EndChoice {
             ? `/routes/${index}/via: \`auto\` is ${chosen.bridge}, and a macvlan reaches all that is on the bridge that it stands on but not the bridge itself; give another gateway, or use a veth`
             : `${at}/routes/${index}/via: \`auto\` is the address of ${chosen.bridge} in a subnet that this end has an address in, and there is none of that family; add \`auto\` to \`addresses\`, or give the gateway`,
         );
-    const { addresses, routes } = resolvedEnd(end, chosen);
+    const resolved = resolvedEnd(end, chosen);
+    const { addresses, routes } = resolved;
     if (end.mtu < SMALLEST_IPV6_MTU && addresses.some((address) => familyOf(address) === 6))
       throw this.#refusal(
         `${at}/mtu is ${end.mtu}, and the IPv6 subnet of ${chosen.bridge} needs ${SMALLEST_IPV6_MTU} or more; raise it`,
       );
+    checkIpv6(at, resolved, this.#given.draft);
     const places = routes.map((route) => routeTie(route));
     const repeated = places.findIndex((place, index) => places.indexOf(place) !== index);
     if (repeated !== -1)

@@ -34,6 +34,7 @@ import {
 } from './interface.ts';
 import { checkFixed, leaseTiesOf } from './held.ts';
 import { assignEnds } from './ipam.ts';
+import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { findLink } from './link-adoption.ts';
 import {
@@ -168,6 +169,7 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
   const { namespace, bridge } = end;
   checkReference(`${at}/namespace`, 'namespace', namespace, draft);
   checkSysctlsOfEnd(at, end, draft);
+  checkIpv6(at, end, draft);
   if (bridge === null) return;
   checkReference(`${at}/bridge`, 'bridge', bridge, draft);
   const found = draft.get('bridge', bridge)?.intent.namespace;

@@ -138,6 +138,38 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
     expect([answer.status, answer.body.detail]).toEqual([422, expect.stringMatching(says)]);
   });
 
+  it('is at the place of the gateway: no port of it, so that `intercom` and `isolatedPort` keep it from none', async () => {
+    const { request } = await startDaemon();
+    await make(request, '/bridges', {
+      name: 'net',
+      interface: 'bs',
+      subnets: ['10.66.0.0/24'],
+      firewall: { intercom: false, hostAccess: false },
+    });
+    for (const name of ['blue', 'red', 'gold', 'grey']) await make(request, '/namespaces', { name });
+    await make(request, '/links', veth('red', ['10.66.0.3/24']), veth('gold', ['10.66.0.4/24']));
+    await make(
+      request,
+      '/links',
+      macvlan('blue', { addresses: ['10.66.0.5/24'] }),
+      macvlan('grey', { addresses: ['10.66.0.6/24'], mode: 'private' }),
+    );
+    for (const [from, to, isReached] of [
+      ['red', '10.66.0.4', false],
+      ['red', '10.66.0.5', true],
+      ['blue', '10.66.0.3', true],
+      ['blue', '10.66.0.4', true],
+      // Of macvlans their own modes decide.
+      ['blue', '10.66.0.6', false],
+      ['blue', '10.66.0.1', false],
+      [null, '10.66.0.5', false],
+      [null, '10.66.0.3', true],
+    ] as const)
+      expect([from, to, await pings(from, to)]).toEqual([from, to, isReached]);
+    await request.patch('/links/m-grey').send({ mode: 'bridge' }).expect(200);
+    expect(await pings('blue', '10.66.0.6')).toBe(true);
+  });
+
   it('is found by its name, and finds others', async () => {
     const { request } = await startDaemon();
     await createNetwork(request);
