@@ -8,6 +8,8 @@ export interface KernelInterface extends Interface {
   /** Whether it bears the mark of what netnsd makes. */
   ours: boolean;
   group: string;
+  /** What is at the other side of its point-to-point addresses. */
+  farNetworks: string[];
   /** Of one end of a veth pair: the name of the other, if that is in the same namespace. */
   peerName: string | null;
   /** Otherwise its index, and the id of its namespace as seen from this one's. */
@@ -80,6 +82,7 @@ function parseInterface(object: Json): KernelInterface {
     statistics: statisticsOf(asObject(stats['rx']) ?? {}, asObject(stats['tx']) ?? {}),
     ours: object['group'] === DEVICE_GROUP,
     group: text(object['group']) ?? 'default',
+    farNetworks: farNetworksOf(object['addr_info']),
     peerName: text(object['link']),
     peerIndex: numberOrNull(object['link_index']),
     peerNamespaceId: numberOrNull(object['link_netnsid']),
@@ -149,11 +152,26 @@ function tableNumber(value: unknown): number {
 }
 
 function addressesOf(value: unknown): string[] {
+  return addressEntries(value).map(({ local, far, prefixLength }) =>
+    // ip-address(8): the length is that of the peer's network. For IPv6 the kernel takes it for both.
+    far !== null && !local.includes(':') ? `${local}/32` : `${local}/${prefixLength}`,
+  );
+}
+
+function farNetworksOf(value: unknown): string[] {
+  return addressEntries(value).flatMap(({ far, prefixLength }) =>
+    far === null ? [] : [`${far}/${far.includes(':') ? 128 : prefixLength}`],
+  );
+}
+
+/** `far` is the address of the other side, of one that is point-to-point (`peer`). */
+function addressEntries(value: unknown): { local: string; far: string | null; prefixLength: number }[] {
   if (!Array.isArray(value)) return [];
   return value.flatMap((entry: unknown) => {
     const object = asObject(entry);
     const local = text(object?.['local']);
-    return local === null ? [] : [`${local}/${number(object?.['prefixlen'])}`];
+    if (local === null) return [];
+    return [{ local, far: text(object?.['address']), prefixLength: number(object?.['prefixlen']) }];
   });
 }
 

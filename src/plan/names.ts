@@ -69,8 +69,8 @@ export function namedNetwork(
  */
 export function hostsText(networks: readonly NamedNetwork[]): string {
   const ends = networks.flatMap((network) => network.ends);
-  const taken = namesTaken(ends);
-  const sections = networks.flatMap((network) => ['', `# ${network.bridge}`, ...linesOf(network, taken)]);
+  const bearers = bearersOf(ends);
+  const sections = networks.flatMap((network) => ['', `# ${network.bridge}`, ...linesOf(network, bearers)]);
   return textOf([...LOOPBACK_LINES, ...sections]);
 }
 
@@ -84,11 +84,15 @@ function textOf(lines: readonly string[]): string {
   return [FIRST_LINE, ...lines].map((line) => `${line}\n`).join('');
 }
 
-function linesOf({ ends }: NamedNetwork, taken: ReadonlyMap<string, number>): string[] {
+function linesOf({ ends }: NamedNetwork, bearers: ReadonlyMap<string, Bearers>): string[] {
   return ends.flatMap(({ namespace, link, addresses }) => {
+    const namespaces = bearers.get(namespace.toLowerCase())?.namespaces.size;
+    const others = bearers.get(link.toLowerCase());
+    const isLinkAlone = others?.links === 1 && others.namespaces.size === 0;
+    // A name for two namespaces would lead to one of them, and which that is nobody could tell.
     const names = [
-      ...(isLoopbackName(namespace) ? [] : [namespace]),
-      ...(HOST_NAME.test(link) && taken.get(link.toLowerCase()) === 1 ? [link] : []),
+      ...(namespaces === 1 && !isLoopbackName(namespace) ? [namespace] : []),
+      ...(HOST_NAME.test(link) && isLinkAlone && !isLoopbackName(link) ? [link] : []),
     ];
     return names.length === 0 ? [] : addresses.map((address) => `${address}\t${names.join(' ')}`);
   });
@@ -99,13 +103,25 @@ function byName(a: NamedEnd, b: NamedEnd): number {
   return first < second ? -1 : first > second ? 1 : 0;
 }
 
-/** By how many each name is borne. Names of hosts are the same in either case (RFC 1123, RFC 4343). */
-function namesTaken(ends: readonly NamedEnd[]): Map<string, number> {
-  const namespaces = new Set(ends.map(({ namespace }) => namespace.toLowerCase()));
-  const taken = new Map<string, number>();
-  for (const name of [...namespaces, ...ends.map(({ link }) => link.toLowerCase())])
-    taken.set(name, (taken.get(name) ?? 0) + (isLoopbackName(name) ? 2 : 1));
-  return taken;
+/** Who bears a name. */
+interface Bearers {
+  namespaces: Set<string>;
+  links: number;
+}
+
+/** By name, in small letters: names of hosts are the same in either case (RFC 1123, RFC 4343). */
+function bearersOf(ends: readonly NamedEnd[]): Map<string, Bearers> {
+  const bearers = new Map<string, Bearers>();
+  const of = (name: string): Bearers => {
+    const found = bearers.get(name.toLowerCase()) ?? { namespaces: new Set(), links: 0 };
+    bearers.set(name.toLowerCase(), found);
+    return found;
+  };
+  for (const { namespace, link } of ends) {
+    of(namespace).namespaces.add(namespace);
+    of(link).links += 1;
+  }
+  return bearers;
 }
 
 /** RFC 1123, section 2.1; not such as read as an address. */

@@ -105,9 +105,38 @@ export function leaseTie(bridge: string, address: string): { namespace: string; 
 
 const LEASE = 'lease ';
 
+export function isLease(what: string): boolean {
+  return what.startsWith(LEASE);
+}
+
+const JOINS = 'joins ';
+
+/** How it stands at the place of a bridge's leases that another bridge is joined to it. */
+export function joinTie(bridge: string, other: string): { namespace: string; what: string } {
+  return { namespace: leasePlace(bridge), what: `${JOINS}${other}` };
+}
+
+/** The bridge that a need in a `leasePlace` joins; null if it is about an address. */
+export function joinedBy(what: string): string | null {
+  return what.startsWith(JOINS) ? what.slice(JOINS.length) : null;
+}
+
 /** The address that a claim or a need in a `leasePlace` is about. */
 export function addressOfLease(what: string): string {
   return what.slice(LEASE.length);
+}
+
+/** Where the subnets of all bridges stand in needs. No namespace has such a name. */
+export const SUBNETS_PLACE = 'subnets/';
+
+export function subnetTie(namespace: string, subnet: string): { namespace: string; what: string } {
+  return { namespace: SUBNETS_PLACE, what: `${namespace} ${subnet}` };
+}
+
+/** The subnet that a need in `SUBNETS_PLACE` is about, and the namespace of its bridge. */
+export function subnetOfTie(what: string): { namespace: string; subnet: string } {
+  const [namespace = '', subnet = ''] = what.split(' ');
+  return { namespace, subnet };
 }
 
 /** Something that has addresses, which no subnet may overlap. */
@@ -116,6 +145,7 @@ export interface Occupied {
   range: Range;
   /** For a person: `the address 10.1.1.5/24 of ens33`. */
   what: string;
+  isRoute: boolean;
   /** The interface that has it, in the kernel; the resource, if it is an intent. */
   device: string | null;
   owner: Ref | null;
@@ -132,7 +162,7 @@ export function occupied(
   namespace: string,
   network: string,
   what: string,
-  by: Pick<Occupied, 'device' | 'owner'>,
+  by: Pick<Occupied, 'device' | 'owner' | 'isRoute'>,
 ): Occupied[] {
   return isEverywhere(network) ? [] : [{ namespace, range: rangeOfNetwork(network), what, ...by }];
 }

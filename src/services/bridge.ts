@@ -8,7 +8,7 @@ import { resolvedBridge } from '../plan/ipam.ts';
 import type { BridgeAssigned, BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
 import { HOST, refText } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
-import { leaseTie } from '../schemas/ipam.ts';
+import { leaseTie, subnetTie } from '../schemas/ipam.ts';
 import { isSetByNamespace, refusingBridge } from './advertisement.ts';
 import {
   checkFirewall,
@@ -29,10 +29,12 @@ import {
   completeInterfaceName,
   routesOf,
 } from './interface.ts';
+import { checkOwn, fixedOf } from './held.ts';
 import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
+import { checkBesideSubnets, laidByBridge } from './overlap.ts';
 import { Problem } from './problem.ts';
 import { assignSubnets, checkSubnets } from './subnets.ts';
 
@@ -71,6 +73,8 @@ export const bridgeKind: KindService<'bridge'> = {
     checkFirewall(intent, draft);
     checkIpv6('', intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
+    checkBesideSubnets(laidByBridge(intent), before === null ? null : laidByBridge(before.intent), draft);
+    checkOwn(intent, before?.intent ?? null, draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },
   assign: (intent, before, choosing) => ({
@@ -164,14 +168,22 @@ function statusOfBridge(observed: ObservedBridge): object {
 
 function tiesOfBridge(given: BridgeIntent, assigned: BridgeAssigned = { mac: '' }): Ties {
   const intent = resolvedBridge(given, assigned);
+  const { subnets = [] } = assigned;
+  const gateways = new Set(subnets.map(({ gateway }) => gateway));
   const { references, needs } = tiesOfFirewall(intent);
   return {
     references: [{ kind: 'namespace', name: intent.namespace }, ...references],
     claims: [
       ...claimsOfInterface(intent.namespace, intent.interface, intent),
-      ...(assigned.subnets ?? []).map(({ gateway }) => leaseTie(intent.name, gateway)),
+      ...subnets.map(({ gateway }) => leaseTie(intent.name, gateway)),
     ],
-    needs,
+    needs: [
+      ...needs,
+      ...fixedOf(intent)
+        .filter((address) => !gateways.has(address))
+        .map((address) => leaseTie(intent.name, address)),
+      ...subnets.map(({ subnet }) => subnetTie(intent.namespace, subnet)),
+    ],
   };
 }
 

@@ -142,9 +142,19 @@ export function checkClaims(claims: readonly Tie[], owner: Ref, draft: Draft): v
       );
     seen.add(key);
     const other = draft.claimant(claim);
-    if (other !== null && refText(other) !== refText(owner))
-      throw taken(`${claim.what} in ${claim.namespace}`, other);
+    if (other !== null && refText(other) !== refText(owner)) throw taken(saidOf(claim), other);
   }
+}
+
+/** What is claimed, as a person would say it. */
+function saidOf({ namespace, what }: Tie): string {
+  const [kind = '', ...words] = what.split(' ');
+  if (kind === 'lease') return `${words.join(' ')} on the network of ${namespace}`;
+  if (kind !== 'route') return `${what} in ${namespace}`;
+  // As `routeTie` has it: there is no gateway and no source among these.
+  const [family = '', to = '', , metric = '', , table = ''] = words;
+  const route = to === 'default' ? `the IPv${family} default route` : `the route to ${to}`;
+  return `${route} of metric ${metric} in table ${table} of ${namespace}`;
 }
 
 /** Throws unless the resource is recorded. */

@@ -1,35 +1,26 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { HeldTie, Stored, Tie } from '../db/resources.ts';
+import type { HeldTie, Stored } from '../db/resources.ts';
 import { byGateways, firstGap, isIn, resolvedEnd, usableOf, usesAuto } from '../plan/ipam.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
-import type { BridgeIntent } from '../schemas/bridge.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import {
   AUTO,
   addressOfLease,
-  leasePlace,
   leaseTie,
   type AddressPool,
   type EndAssigned,
   type Occupied,
   type SubnetAssigned,
 } from '../schemas/ipam.ts';
-import {
-  bridgeAcross,
-  endNames,
-  namedEnds,
-  type EndIntent,
-  type EndName,
-  type LinkAssigned,
-  type LinkIntent,
-} from '../schemas/link.ts';
+import { endsOf, type EndIntent, type LinkAssigned, type LinkIntent } from '../schemas/link.ts';
 import { addressOf, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import { refusingEnds } from './advertisement.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU, addressTie, routeTie } from './interface.ts';
 import { exhausted } from './exhausted.ts';
+import { facingEnds, fixedOf, networkOf } from './held.ts';
 import { checkIpv6 } from './ipv6.ts';
-import { bridgeFaced, linksOn, macvlansOn } from './on-bridge.ts';
+import { bridgesOf, linksOn } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** What is needed to choose addresses and subnets. */
@@ -40,17 +31,6 @@ export interface Choosing {
   survey: readonly Occupied[] | null;
   /** RFC 3339. */
   now: string;
-}
-
-interface FacingEnd {
-  name: EndName;
-  end: EndIntent;
-  /** The bridge on whose network it is. */
-  bridge: Stored<'bridge'> | null;
-}
-
-function facingEnds(intent: LinkIntent, draft: Draft): FacingEnd[] {
-  return namedEnds(intent).map(({ name, end }) => ({ name, end, bridge: bridgeFaced(intent, name, draft) }));
 }
 
 /**
@@ -68,7 +48,8 @@ export function assignEnds(
     if (!usesAuto(end)) continue;
     const at = name === 'own' ? '' : '/peer';
     const had = before?.assigned.ends?.[name];
-    ends[name] = new EndChoice({ at, intent, end, had, ...choosing }).choose(bridge);
+    const chosen = Object.values(ends).flatMap(({ leases }) => leases.map(({ address }) => address));
+    ends[name] = new EndChoice({ at, intent, end, had, chosen, ...choosing }).choose(bridge);
   }
   return Object.keys(ends).length === 0 ? {} : { ends };
 }
@@ -79,6 +60,8 @@ interface EndToServe extends Choosing {
   intent: LinkIntent;
   end: EndIntent;
   had: EndAssigned | undefined;
+  /** What the other end of the link was just given. */
+  chosen: readonly string[];
 }
 
 class EndChoice {
@@ -129,19 +112,24 @@ class EndChoice {
     { subnet, gateway }: Pick<SubnetAssigned, 'subnet' | 'gateway'>,
     usable: Range,
   ): string {
-    const { draft, end, intent } = this.#given;
-    const link = refText({ kind: 'link', name: intent.name });
-    const held = heldOn(bridge, draft).filter((tie) => refText(tie) !== link);
+    const { draft, end, intent, chosen } = this.#given;
+    const link: Ref = { kind: 'link', name: intent.name };
+    const ofLink = [...endsOf(intent).flatMap(fixedOf), ...chosen];
+    const held = [
+      ...networkOf([bridge.name, ...bridgesOf(intent, draft)], draft, link).held,
+      ...ofLink.map((address): HeldTie => ({ ...link, what: leaseTie(bridge.name, address).what })),
+    ];
+    const own = [rangeOfNetwork(gateway)];
     const reserved = bridge.intent.reserved.map(parseReserved);
-    const others = held.map(({ what }) => addressOfLease(what));
-    const taken = [...reserved, ...[gateway, ...others, ...fixedOf(end)].map(rangeOfNetwork)];
+    const taken = [...own, ...reserved, ...held.map(({ what }) => rangeOfNetwork(addressOfLease(what)))];
     for (;;) {
       const gap = firstGap(usable, taken);
-      if (gap === null) throw exhausted(bridge.name, subnet, { held, gateway, reserved, usable });
+      if (gap === null)
+        throw exhausted(bridge.name, subnet, { usable, own, reserved, held, namespace: end.namespace });
       const address = addressOf(usable.family, gap);
       // Something else in that namespace may have it, by another bridge.
       const other = draft.claimant({ namespace: end.namespace, what: addressTie(address) });
-      if (other === null || refText(other) === link) return address;
+      if (other === null || refText(other) === refText(link)) return address;
       taken.push(rangeOfNetwork(address));
     }
   }
@@ -180,60 +168,6 @@ function lackOfBridge(intent: LinkIntent): string {
   return intent.type === 'macvlan'
     ? `\`auto\` is chosen by the bridge that is its parent, and ${intent.parent} in ${intent.parentNamespace} is no bridge of netnsd’s; name the interface of one with \`subnets\``
     : '`auto` is chosen by the bridge at the other end, and the other end is on none; put it on a bridge with `subnets`';
-}
-
-/** The addresses that are given and fixed on the network of a bridge, and by whom. */
-function heldOn({ name: bridge, intent }: Stored<'bridge'>, draft: Draft): HeldTie[] {
-  const standing = macvlansOn(intent, draft).flatMap(({ kind, name, intent: { addresses } }) =>
-    fixedOf({ addresses }).map((address) => ({ kind, name, what: leaseTie(bridge, address).what })),
-  );
-  return [...draft.tiesAt(leasePlace(bridge)), ...standing];
-}
-
-/** Who has an address as a fixed one on the network of a bridge. */
-export function fixedOn(bridge: BridgeIntent, address: string, draft: Draft): Ref[] {
-  const standing = macvlansOn(bridge, draft).filter(({ intent }) => fixedOf(intent).includes(address));
-  return [
-    ...draft.needing(leaseTie(bridge.name, address)),
-    ...standing.map(({ kind, name }) => ({ kind, name })),
-  ];
-}
-
-/** What of the place of a bridge's addresses a link has: those that it was given, and beside them its fixed ones. */
-export function leaseTiesOf(
-  intent: LinkIntent,
-  { ends }: Pick<LinkAssigned, 'ends'>,
-): { claims: Tie[]; needs: Tie[] } {
-  const claims = endNames.flatMap((name) => {
-    const { bridge, leases } = ends?.[name] ?? { bridge: '', leases: [] };
-    return leases.map(({ address }) => leaseTie(bridge, address));
-  });
-  // Which bridge a macvlan stands on is not known without a look at who has its parent's name: see `macvlansOn`.
-  const needs = namedEnds(intent).flatMap(({ name, end }) => {
-    const bridge = bridgeAcross(intent, name);
-    return bridge === null ? [] : fixedOf(end).map((address) => leaseTie(bridge, address));
-  });
-  return { claims, needs };
-}
-
-function fixedOf({ addresses }: Pick<EndIntent, 'addresses'>): string[] {
-  return addresses.flatMap((text) => (text === AUTO ? [] : [parsePrefix(text).address]));
-}
-
-/** Throws if a fixed address of a link was given to another one, or is the bridge's. */
-export function checkFixed(intent: LinkIntent, draft: Draft): void {
-  for (const { name, end, bridge } of facingEnds(intent, draft)) {
-    if (bridge === null) continue;
-    for (const address of fixedOf(end)) {
-      const other = draft.claimant(leaseTie(bridge.name, address));
-      if (other !== null && refText(other) !== refText({ kind: 'link', name: intent.name }))
-        throw new Problem(
-          'unprocessable',
-          `${name === 'own' ? '' : '/peer'}/addresses: ${address} is that of ${refText(other)} in a subnet of bridge/${bridge.name}; choose another, or say \`auto\``,
-          { references: [other] },
-        );
-    }
-  }
 }
 
 /**

@@ -26,7 +26,7 @@ import {
   completeInterface,
   completeInterfaceName,
 } from './interface.ts';
-import { leaseTiesOf } from './ipam.ts';
+import { leaseTiesOf } from './held.ts';
 import { lookAt } from './look.ts';
 import { Problem, invalidField } from './problem.ts';
 import { baseTies, checkMtuOnBase, defaultVxlanMtu, familyOfVxlan } from './standing.ts';
@@ -139,6 +139,7 @@ export function assignSingle(intent: SingleIntent, before: LinkAssigned | undefi
 /** What a link of one end holds and needs; the interface that it stands on may be anybody's. */
 export function tiesOfSingle(given: SingleIntent, assigned: Pick<LinkAssigned, 'ends'> = {}): Ties {
   const intent = resolvedLink(given, assigned);
+  const leases = leaseTiesOf(given, assigned);
   const { namespace, bridge } = intent;
   const references: Ref[] = [{ kind: 'namespace', name: namespace }];
   if (bridge !== null) references.push({ kind: 'bridge', name: bridge });
@@ -148,9 +149,9 @@ export function tiesOfSingle(given: SingleIntent, assigned: Pick<LinkAssigned, '
     claims: [
       ...claimsOfInterface(namespace, intent.interface, intent),
       ...(intent.type === 'vxlan' ? [{ namespace, what: vxlanTie(intent) }] : []),
-      ...leaseTiesOf(given, assigned).claims,
+      ...leases.claims,
     ],
-    needs: baseTies(intent),
+    needs: [...baseTies(intent), ...leases.needs],
   };
 }
 

@@ -32,7 +32,8 @@ import {
   completeInterface,
   completeInterfaceName,
 } from './interface.ts';
-import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
+import { checkFixed, leaseTiesOf } from './held.ts';
+import { assignEnds } from './ipam.ts';
 import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { findLink } from './link-adoption.ts';
@@ -45,6 +46,7 @@ import {
   tiesOfSingle,
 } from './link-types.ts';
 import { lookAt } from './look.ts';
+import { checkBesideSubnets, laidByLink } from './overlap.ts';
 import { Problem } from './problem.ts';
 import { reflectingEnds } from './reflecting.ts';
 
@@ -62,10 +64,12 @@ export const linkKind: KindService<'link'> = {
     const owner: Ref = { kind: 'link', name: intent.name };
     if (before !== null) checkType(before.intent, intent.type);
     checkEnd('', intent, owner, draft);
+    const had = before === null ? null : laidByLink(before.intent, draft);
+    checkBesideSubnets(laidByLink(intent, draft), had, draft);
     if (intent.type !== 'veth') {
       checkSingle(intent, draft);
       checkClaims(tiesOfSingle(intent).claims, owner, draft);
-      checkFixed(intent, draft);
+      checkFixed(intent, before?.intent ?? null, draft);
       return;
     }
     checkEnd('/peer', intent.peer, owner, draft);
@@ -75,7 +79,7 @@ export const linkKind: KindService<'link'> = {
         `both ends on the bridge ${intent.bridge} would make a loop; leave one of them off`,
       );
     checkClaims(tiesOfLink(intent).claims, owner, draft);
-    checkFixed(intent, draft);
+    checkFixed(intent, before?.intent ?? null, draft);
   },
   assign: (intent, before, choosing) =>
     intent.type === 'veth'

@@ -1,7 +1,7 @@
 import type { Stored, Tie } from '../db/resources.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Ref } from '../schemas/common.ts';
-import { bridgeAcross, type EndName, type LinkIntent } from '../schemas/link.ts';
+import { bridgeAcross, endsOf, type EndName, type LinkIntent } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 
@@ -26,6 +26,12 @@ export function linksOn(bridge: string, draft: Draft): Stored<'link'>[] {
     ...linksAmong(draft.referrers({ kind: 'bridge', name: bridge }), draft),
     ...(at === undefined ? [] : macvlansOn(at, draft)),
   ];
+}
+
+/** The names of the bridges that a link is on, in either way. */
+export function bridgesOf(intent: LinkIntent, draft: Draft): string[] {
+  const base = bridgeUnder(intent, (tie) => draft.claimant(tie));
+  return [...endsOf(intent).map(({ bridge }) => bridge), base].filter((bridge) => bridge !== null);
 }
 
 /** The macvlans that stand on the bridge. A vxlan is about another network than that of what it goes by. */

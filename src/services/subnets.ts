@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Stored } from '../db/resources.ts';
 import { chooseSubnet, gatewayIn, isIn, resolvedBridge, usableOf } from '../plan/ipam.ts';
 import { parsePrefix } from '../schemas/address.ts';
@@ -8,16 +9,19 @@ import { endsOf } from '../schemas/link.ts';
 import {
   AUTO,
   isAutoSubnet,
+  isEverywhere,
   occupied,
   type Occupied,
   type SubnetAssigned,
   familyOfSubnet,
 } from '../schemas/ipam.ts';
-import { isWithin, overlap, parseReserved, rangeOfNetwork } from '../schemas/range.ts';
+import { isWithin, overlap, parseReserved, rangeOfNetwork, type Range } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
-import { fixedOn, placesOf, type Choosing } from './ipam.ts';
+import { holdersOf, networkOf } from './held.ts';
+import { placesOf, type Choosing } from './ipam.ts';
 import { linksOn } from './on-bridge.ts';
+import { isInTheWay } from './overlap.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
 
 /** Throws for what the schema of a bridge could not say of its subnets. */
@@ -50,16 +54,36 @@ export function assignSubnets(
   choosing: Choosing,
 ): { subnets?: SubnetAssigned[] } {
   if (intent.subnets.length === 0) return {};
-  const had = before?.intent.namespace === intent.namespace ? (before.assigned.subnets ?? []) : [];
+  const had = before?.assigned.subnets ?? [];
+  const hasMoved = before !== null && before.intent.namespace !== intent.namespace;
   const subnets: SubnetAssigned[] = [];
   for (const [at, asked] of intent.subnets.entries()) {
-    const kept = had.find((each) => each.asked === asked)?.subnet;
-    const subnet = kept ?? newSubnet(`/subnets/${at}`, asked, subnets, { intent, choosing });
+    const last = had.find((each) => each.asked === asked)?.subnet;
+    const subnet =
+      last !== undefined && !hasMoved
+        ? last
+        : newSubnet(`/subnets/${at}`, asked, subnets, { intent, last, choosing });
     const gateway = gatewayIn(subnet, intent.addresses);
-    checkGateway(intent, subnet, gateway, choosing.draft);
+    // What was so before an earlier version knew of it stays.
+    if (hasMoved || !had.some((each) => each.subnet === subnet && each.gateway === gateway))
+      checkGateway(intent, subnet, gateway, choosing.draft);
     subnets.push({ asked, subnet, gateway });
   }
+  if (!isDeepStrictEqual([intent.reserved, subnets], [before?.intent.reserved, had]))
+    checkReserved(intent.reserved, subnets);
   return { subnets };
+}
+
+/** What is reserved beside all subnets would be of no use; where `auto` is one, that is not known before. */
+function checkReserved(reserved: readonly string[], subnets: readonly SubnetAssigned[]): void {
+  const ranges = subnets.map(({ subnet }) => rangeOfNetwork(subnet));
+  const at = reserved.findIndex((text) => !ranges.some((range) => isWithin(parseReserved(text), range)));
+  if (at === -1) return;
+  const all = subnets.map(({ subnet }) => subnet).join(', ');
+  throw new Problem(
+    'unprocessable',
+    `/reserved/${at}: ${String(reserved[at])} lies in none of its subnets (${all}); leave it out, or give the subnet in full`,
+  );
 }
 
 function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, draft: Draft): void {
@@ -73,7 +97,8 @@ function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, dra
     );
   if (!isIn(gateway, usableOf(subnet)))
     throw invalidField(`/addresses/${at}`, `${gateway} can't be the gateway of ${subnet}`);
-  const [other] = fixedOn(bridge, gateway, draft);
+  const network = networkOf([bridge.name], draft, { kind: 'bridge', name: bridge.name }, bridge);
+  const [other] = holdersOf(network, gateway);
   if (other !== undefined) throw takenBy(`${gateway}, the gateway of ${subnet},`, other);
 }
 
@@ -81,7 +106,7 @@ function newSubnet(
   pointer: string,
   asked: string,
   others: readonly SubnetAssigned[],
-  { intent, choosing }: { intent: BridgeIntent; choosing: Choosing },
+  { intent, last, choosing }: { intent: BridgeIntent; last: string | undefined; choosing: Choosing },
 ): string {
   const { draft, pools, survey } = choosing;
   if (survey === null)
@@ -93,15 +118,20 @@ function newSubnet(
   const there = survey.filter(({ namespace, device }) => !own.has(`${namespace} ${String(device)}`));
   const intents = occupiedByIntents(intent.name, draft);
   if (!isAutoSubnet(asked)) {
-    const places = placesOf(intent.namespace);
-    const near = intents.filter(({ namespace }) => places.includes(namespace));
+    const near = intents.filter((each) => isInTheWay(each, intent.namespace));
     checkOverlap(pointer, asked, [...near, ...there]);
     return asked;
   }
-  const fixed = [...intent.subnets.filter((each) => !isAutoSubnet(each)), ...intent.addresses];
-  const taken = [...others.map(({ subnet }) => subnet), ...fixed].map(rangeOfNetwork);
-  const family = asked === AUTO ? 4 : 6;
-  const chosen = chooseSubnet(family, pools, [...taken, ...[...intents, ...there].map(({ range }) => range)]);
+  const fixed = intent.subnets.filter((each) => !isAutoSubnet(each));
+  const taken = [
+    ...[...others.map(({ subnet }) => subnet), ...fixed].map(rangeOfNetwork),
+    ...[...intents, ...occupiedOn(intent, draft), ...there].map(({ range }) => range),
+  ];
+  if (last !== undefined && !taken.some((range) => overlap(range, rangeOfNetwork(last)))) return last;
+  const family = familyOfSubnet(asked);
+  // A rule for all that is in a pool says nothing of any one network there.
+  const chosen =
+    chooseSubnet(family, pools, [...taken, ...rangesOfNat(draft)]) ?? chooseSubnet(family, pools, taken);
   if (chosen !== null) return chosen;
   const of = pools.filter(({ network }) => network.includes(':') === (family === 6));
   const texts = of.map(({ network, prefixLength }) => `/${prefixLength} of ${network}`);
@@ -152,8 +182,30 @@ function occupiedByIntents(bridge: string, draft: Draft): Occupied[] {
   ];
 }
 
-function nobodyBut(kind: Kind, name: string): Pick<Occupied, 'device' | 'owner'> {
-  return { device: null, owner: { kind, name } };
+/** What the bridge and the links on it are to have beside its subnets. */
+function occupiedOn(intent: BridgeIntent, draft: Draft): Occupied[] {
+  const { name } = intent;
+  return [
+    ...occupiedBy({ kind: 'bridge', name }, intent),
+    ...linksOn(name, draft).flatMap((link) => endsOf(link.intent).flatMap((end) => occupiedBy(link, end))),
+  ];
+}
+
+/** What the nat rules translate, and to what. */
+function rangesOfNat(draft: Draft): Range[] {
+  return draft
+    .all('nat')
+    .flatMap(({ intent }) => {
+      if (intent.type === 'dnat') return [intent.address, intent.to.address];
+      return [intent.source, intent.type === 'snat' ? intent.toAddress : null];
+    })
+    .flatMap((network) =>
+      network === null || network === undefined || isEverywhere(network) ? [] : [rangeOfNetwork(network)],
+    );
+}
+
+function nobodyBut(kind: Kind, name: string): Pick<Occupied, 'device' | 'owner' | 'isRoute'> {
+  return { device: null, owner: { kind, name }, isRoute: false };
 }
 
 function occupiedBy(
@@ -171,7 +223,9 @@ function occupiedBy(
       address === AUTO ? [] : occupied(namespace, address, `the address ${address} of ${device}`, by),
     ),
     ...routes.flatMap(({ to }) =>
-      to === 'default' ? [] : occupied(namespace, to, `the route to ${to} by ${device}`, by),
+      to === 'default'
+        ? []
+        : occupied(namespace, to, `the route to ${to} by ${device}`, { ...by, isRoute: true }),
     ),
   ];
 }

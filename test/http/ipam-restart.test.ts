@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
-import { directoryToTearDown } from '../support/server.ts';
+import { directoryToTearDown, startServer } from '../support/server.ts';
 
 const send = async (method: 'post' | 'patch', path: string, body: object, { request }: Daemon) =>
   request[method](path).send(body);
@@ -31,6 +31,23 @@ it('a link keeps its address through changes and restarts, and it is free again 
   const read = await second.request.get('/links/v2');
   expect(read.body.status).toMatchObject({ state: 'ready', peer: { leases: [{ address: '10.1.1.3' }] } });
   await second.stop();
+});
+
+it('leases are the same after netnsd was killed, and so is what the kernel has', async () => {
+  const stateDir = directoryToTearDown();
+  const first = await startServer([], { stateDir });
+  await first.curl('/bridges', 'POST', { name: 'br00', subnets: ['auto', 'auto-ipv6'] });
+  await first.curl('/namespaces', 'POST', { name: 'blue' });
+  for (const name of ['v1', 'v2'])
+    expect((await first.curl('/links', 'POST', linkOf(name))).status).toBe(201);
+  const leases = await first.curl('/bridges/br00/leases');
+  expect(leases.body['items']).toHaveLength(4);
+  await first.end('SIGKILL');
+  const second = await startServer([], { stateDir });
+  expect(await second.curl('/bridges/br00/leases')).toEqual(leases);
+  const link = await second.curl('/links/v2');
+  expect(link.body).toMatchObject({ revision: 1, status: { state: 'ready' } });
+  await second.end();
 });
 
 it('a subnet is chosen out of the pools that were given, until these are used up', async () => {

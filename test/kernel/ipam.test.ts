@@ -94,6 +94,20 @@ describe('addresses that a bridge gives', () => {
     expect(await pings('red', 'fd6e:6574:6e73::2')).toBe(true);
   });
 
+  it.each([
+    ['10.1.1.0/31', '10.1.1.0', '10.1.1.1'],
+    ['10.1.1.0/30', '10.1.1.1', '10.1.1.2'],
+    ['fd00:1::/127', 'fd00:1::', 'fd00:1::1'],
+  ])('are one for one link in %s, and it reaches the bridge', async (subnet, gateway, address) => {
+    const { request } = await startDaemon();
+    for (const name of ['blue', 'red']) await request.post('/namespaces').send({ name });
+    await request.post('/bridges').send({ name: 'br00', subnets: [subnet] });
+    expect((await request.post('/links').send(linkTo('blue'))).status).toBe(201);
+    expect((await request.post('/links').send(linkTo('red'))).status).toBe(507);
+    expect(await pings('blue', gateway)).toBe(true);
+    expect(await pings(null, address)).toBe(true);
+  });
+
   it('are there for requests that build on one another and arrive together', async () => {
     const { socketPath } = await startDaemon();
     const answers = await pipeline(socketPath, [
@@ -142,6 +156,61 @@ describe('a subnet', () => {
     await run('ip', 'route', 'add', '10.192.2.0/23', 'dev', 'their0', 'table', '99');
     const { body } = await request.post('/bridges').send({ name: 'br00', subnets: ['auto'] });
     expect(body.status.subnets).toEqual([{ subnet: '10.192.4.0/24', gateway: '10.192.4.1' }]);
+  });
+
+  it('of `auto` is beside the routes of the bridge itself and what links on it have', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    const own = { addresses: ['10.9.0.2/24'], routes: [{ to: '10.192.0.0/24', via: '10.9.0.1' }] };
+    const made = await request.post('/bridges').send({ name: 'br00', subnets: ['auto'], ...own });
+    expect([made.status, made.body.detail]).toEqual([201, undefined]);
+    expect(made.body.status.subnets).toMatchObject([{ subnet: '10.192.1.0/24' }]);
+    await request.post('/bridges').send({ name: 'br01' });
+    const peer = {
+      interface: 'e1',
+      namespace: 'blue',
+      addresses: ['10.192.2.9/24'],
+      routes: [{ to: '10.192.3.0/24', via: '10.192.2.1' }],
+    };
+    await request.post('/links').send({ name: 'v1', type: 'veth', bridge: 'br01', peer });
+    const patched = await request.patch('/bridges/br01').send({ subnets: ['auto'] });
+    expect(patched.body.status.subnets).toMatchObject([{ subnet: '10.192.4.0/24' }]);
+  });
+
+  it('of `auto` is beside what nat rules are about, as long as there is another', async () => {
+    const { request } = await startDaemon();
+    const rules = [
+      { name: 'out', type: 'masquerade', source: '10.192.0.0/24' },
+      { name: 'web', type: 'dnat', protocol: 'tcp', port: '80', to: { address: '10.192.1.9' } },
+      { name: 'all', type: 'masquerade', source: 'fd6e:6574:6e73::/48' },
+    ];
+    for (const rule of rules) expect((await request.post('/nat').send(rule)).status).toBe(201);
+    const { body } = await request.post('/bridges').send({ name: 'br00', subnets: ['auto', 'auto-ipv6'] });
+    expect(body.status.subnets).toMatchObject([
+      { subnet: '10.192.2.0/24' },
+      { subnet: 'fd6e:6574:6e73::/64' },
+    ]);
+  });
+
+  it('is beside the local routes of others and both sides of point-to-point addresses', async () => {
+    const { request } = await startDaemon();
+    await run('ip', 'route', 'add', 'local', '10.192.0.0/24', 'dev', 'lo');
+    onTestFinished(async () => void (await run('ip', 'route', 'delete', 'local', '10.192.0.0/24')));
+    await given('link add their0 type bridge', 'link delete their0');
+    await run('ip', 'address', 'add', '10.9.0.1', 'peer', '10.60.0.5/24', 'dev', 'their0');
+    const chosen = await request.post('/bridges').send({ name: 'br00', subnets: ['auto'] });
+    expect(chosen.body.status.subnets).toMatchObject([{ subnet: '10.192.1.0/24' }]);
+    for (const [subnet, status] of [
+      ['10.60.0.0/25', 422],
+      ['10.9.0.0/30', 422],
+      ['10.9.0.128/25', 201],
+    ] as const) {
+      const { body, ...answer } = await request.post('/bridges').send({ name: 'br01', subnets: [subnet] });
+      expect([subnet, answer.status, body.detail]).toEqual([subnet, status, body.detail]);
+    }
+    const { body } = await request.get('/namespaces/host/interfaces');
+    const their = body.items.find(({ name }: { name: string }) => name === 'their0');
+    expect(their.addresses).toEqual(['10.9.0.1/32']);
   });
 
   it('of a bridge in another namespace is looked for there as well', async () => {

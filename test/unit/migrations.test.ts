@@ -39,8 +39,10 @@ test('bridges of before there were subnets have none, and the fixed addresses on
     reserved: [],
   });
   expect(resources.tiesAt('bridge/br00').toSorted((a, b) => (a.what < b.what ? -1 : 1))).toEqual([
+    { what: 'lease 10.1.1.3', kind: 'bridge', name: 'br00' },
     { what: 'lease 10.1.1.7', kind: 'link', name: 'v0' },
     { what: 'lease 10.1.1.8', kind: 'link', name: 'v1' },
+    { what: 'lease 10.9.9.9', kind: 'link', name: 'v1' },
     { what: 'lease fd00::7', kind: 'link', name: 'v0' },
   ]);
 });

@@ -55,6 +55,20 @@ function lines(text: string | null): string[] {
 }
 
 describe('hosts', () => {
+  it('name no namespace whose name another has in another case, but their links', () => {
+    const ends = [
+      { namespace: 'Web', link: 'web', addresses: ['10.1.1.2'] },
+      { namespace: 'web', link: 'v-web', addresses: ['10.1.1.3'] },
+      { namespace: 'blue', link: 'blue', addresses: ['10.1.1.4'] },
+      { namespace: 'blue', link: 'v-blue', addresses: ['10.1.1.5'] },
+    ];
+    expect(lines(hostsText([network(ends)]))).toEqual([
+      '10.1.1.4\tblue',
+      '10.1.1.5\tblue v-blue',
+      '10.1.1.3\tv-web',
+    ]);
+  });
+
   it('have the mark, this very namespace, and who is on the bridges', () => {
     const text = hostsText([
       network([
