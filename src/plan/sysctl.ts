@@ -56,6 +56,25 @@ function restoresOf(
 }
 
 /**
+ * What goes, with what is put back: before it, since forwarding ends before what guards it goes; but of a device that goes
+ * down after that, so that none lets in for a moment what it is not to let in by its new name either.
+ */
+export function withRestores(goings: readonly Step[], restores: readonly Step[]): Step[] {
+  const steps = [...goings];
+  const first: Step[] = [];
+  for (const restore of restores) {
+    const device = restore.step === 'sysctl.set' ? restore.device : undefined;
+    const at = steps.findLastIndex(
+      (step) =>
+        step.step === 'device.down' && device !== undefined && placeText(step.device) === placeText(device),
+    );
+    if (at === -1) first.push(restore);
+    else steps.splice(at + 1, 0, restore);
+  }
+  return [...first, ...steps];
+}
+
+/**
  * The steps that make and change devices, with the sysctls of those: after them all, but for those that count from when a
  * device comes up. These come as soon as it is what and where it is to be, so that, in another namespace than that from
  * which it was made, one process does both.
@@ -66,11 +85,21 @@ export function withSysctls(rest: readonly Step[], sets: readonly Step[]): Step[
   for (const set of sets) {
     const isEarly =
       set.serves.kind === 'bridge' || (set.step === 'sysctl.set' && set.key.endsWith('.accept_ra'));
-    const at = set.step === 'sysctl.set' && isEarly ? lastShaping(steps, set) : -1;
+    const at = set.step === 'sysctl.set' && isEarly ? placeOf(steps, set) : -1;
     if (at === -1) after.push(set);
-    else steps.splice(at + 1, 0, set);
+    else steps.splice(at, 0, set);
   }
   return [...steps, ...after];
+}
+
+/** As soon as the device is what and where it is to be; -1 where nothing is done to it. */
+function placeOf(steps: readonly Step[], set: StepOf<'sysctl.set'>): number {
+  const shaping = lastShaping(steps, set);
+  const { device } = set;
+  if (shaping !== -1 || device === undefined) return shaping === -1 ? -1 : shaping + 1;
+  return steps.findIndex(
+    (step) => 'device' in step && step.device !== undefined && placeText(step.device) === placeText(device),
+  );
 }
 
 /** The place of the last step that gives the device its name, its namespace or its MTU, without which it has no IPv6. */

@@ -274,7 +274,8 @@ export class KernelModel {
       if (!found.chains.delete(`${step.chain.table} ${step.chain.name}`))
         throw new Error(`no chain ${step.chain.name}`);
       for (const rule of found.rules.values())
-        if (rule.spec.endsWith(`-j ${step.chain.name}`)) throw new Error(`${step.chain.name} is jumped to`);
+        if (rule.table === step.chain.table && rule.spec.endsWith(`-j ${step.chain.name}`))
+          throw new Error(`${step.chain.name} is jumped to`);
       for (const [id, rule] of found.rules)
         if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'rule.add') {
