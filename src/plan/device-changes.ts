@@ -47,9 +47,13 @@ function goingsOf(have: Device, want: Device): { goings: Step[]; at: Device } {
   return { goings, at };
 }
 
-/** Older kernels rename only what is down. */
+/**
+ * Older kernels rename only what is down. A port is made an isolated one when it is a port already, and would reach the
+ * others until then.
+ */
 function isToGoDown(have: Device, want: Device): boolean {
-  return !want.up || have.name !== want.name;
+  const becomesIsolatedPort = have.master !== want.master && want.options?.isolatedPort === true;
+  return !want.up || have.name !== want.name || becomesIsolatedPort;
 }
 
 function restOf(at: Device, want: Device): Step[] {

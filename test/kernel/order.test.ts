@@ -3,6 +3,8 @@ import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { sniff } from '../support/packets.ts';
+import { meanwhile } from '../support/probes.ts';
+import { run } from '../support/shell.ts';
 
 // What forbids is there before what it guards, and goes after it: packets are sent without pause while things change.
 
@@ -17,9 +19,9 @@ async function make(request: Request, path: string, body: object): Promise<void>
   expect({ status, said }).toMatchObject({ status: 201 });
 }
 
-async function join(request: Request, name: string, bridge: string, address: string): Promise<void> {
+async function join(request: Request, name: string, bridge: string | null, address: string): Promise<void> {
   await make(request, '/namespaces', { name });
-  const routes = [{ to: 'default', via: address.replace(/\.\d+$/, '.254') }];
+  const routes = bridge === null ? [] : [{ to: 'default', via: address.replace(/\.\d+$/, '.254') }];
   const peer = { interface: 'eth0', namespace: name, addresses: [`${address}/24`], routes };
   await make(request, '/links', { name, type: 'veth', bridge, peer });
 }
@@ -27,6 +29,7 @@ async function join(request: Request, name: string, bridge: string, address: str
 const FLOOD = `
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 while True:
     for to in sys.argv[1:]:
         try: s.sendto(b'!', (to, ${PORT}))
@@ -135,5 +138,43 @@ describe('a bridge that gets another name', () => {
     expect((body.commands as string[]).findIndex((line) => line.includes('tables'))).toBeGreaterThan(
       at('br01 down'),
     );
+  });
+});
+
+describe('a link that is up and becomes a port', () => {
+  it('reaches no other port for a moment where ports are kept apart', async () => {
+    const { request } = await startDaemon();
+    // Else rules would hold it back, which are not there for what is no IP.
+    const key = 'net.bridge.bridge-nf-call-iptables';
+    await meanwhile(`sysctl -qw ${key}=0`, `sysctl -qw ${key}=1`);
+    for (const n of [1, 2])
+      await make(request, '/bridges', { name: `br0${n}`, firewall: { intercom: false } });
+    await join(request, 'blue', 'br01', '10.1.1.1');
+    await join(request, 'red', null, '10.1.1.2');
+    const addresses = ['10.1.3.1/24', 'fd00:3::1/64'];
+    await patch(request, '/links/red', { addresses, routes: [{ to: '10.4.0.0/16', via: '10.1.3.9' }] });
+    const seen = await sniff('red', 'eth0');
+    flood('blue', ['10.1.1.255']);
+    for (let turn = 0; turn < 10; turn++)
+      for (const bridge of ['br01', turn % 2 === 0 ? 'br02' : null])
+        await patch(request, '/links/red', { bridge });
+    expect(seen.filter((line) => line.includes(` ${UDP} `))).toEqual([]);
+    const { body } = await request.patch('/links/red?dryRun=true').send({ bridge: 'br01' }).expect(200);
+    expect(body.commands).toEqual([
+      'ip address delete fd00:3::1/64 dev red',
+      'ip link set dev red down',
+      // On no bridge, it was where the machine takes what comes out of a namespace.
+      'sysctl -w net.ipv6.conf.red.accept_ra=1',
+      'ip link set dev red master br01',
+      'ip link set dev red type bridge_slave isolated on',
+      'ip address add fd00:3::1/64 dev red nodad',
+      'ip link set dev red up',
+      expect.stringMatching(/^ip route add 10.4.0.0\/16 via 10.1.3.9 dev red /),
+    ]);
+    await patch(request, '/links/red', { bridge: 'br01' });
+    expect((await request.get('/links/red')).body.status.state).toBe('ready');
+    expect(await run('ip', '-6', 'address', 'show', 'dev', 'red')).toContain('fd00:3::1/64');
+    await patch(request, '/bridges/br01', { firewall: { intercom: true } });
+    await expect.poll(() => seen.filter((line) => line.includes(` ${UDP} `)).length).toBeGreaterThan(0);
   });
 });
