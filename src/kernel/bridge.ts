@@ -1,8 +1,6 @@
-import type { Family } from '../schemas/address.ts';
-import type { BridgeIntent, ObservedBridge } from '../schemas/bridge.ts';
+import { gatewayFamilies, type BridgeIntent, type ObservedBridge } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
-import { familyOfSubnet } from '../schemas/ipam.ts';
 import {
   ownInterface,
   observedInterface,
@@ -13,12 +11,13 @@ import {
 import type { Answer, Read } from './sessions.ts';
 
 /** What is read of a bridge: itself, its ports, the routes of ours that leave by it. */
-export function readsOfBridge({ namespace, interface: name, subnets }: BridgeIntent): Read[] {
+export function readsOfBridge(intent: BridgeIntent): Read[] {
+  const { namespace, interface: name } = intent;
   return [
     {
       namespace,
       lines: [`address show dev ${name}`, `address show master ${name}`, showOwnRoutes(name)],
-      sysctls: fieldsAskedOf(namespace, subnets).map((field) => sysctlOfInterface(name, field)),
+      sysctls: fieldsAskedOf(intent).map((field) => sysctlOfInterface(name, field)),
     },
   ];
 }
@@ -43,12 +42,17 @@ export function parseBridge(
   };
 }
 
-/** What is netnsd's own to say of a bridge with subnets. */
+/** What is netnsd's own to say of a bridge that is a gateway. */
 const FIELDS = ['ipv6.conf.accept_ra', 'ipv4.conf.rp_filter'] as const;
 
-function fieldsAskedOf(namespace: string, subnets: readonly string[]): string[] {
-  const has = (family: Family): boolean => subnets.some((subnet) => familyOfSubnet(subnet) === family);
-  const isAsked = { [FIELDS[0]]: has(6) || (namespace === HOST && has(4)), [FIELDS[1]]: has(4) };
+function fieldsAskedOf(intent: BridgeIntent): string[] {
+  const { namespace, subnets, firewall } = intent;
+  const gateway = gatewayFamilies(intent);
+  const isForOthers = subnets.length > 0 || firewall !== null;
+  const isAsked = {
+    [FIELDS[0]]: gateway.has(6) || (namespace === HOST && isForOthers),
+    [FIELDS[1]]: gateway.has(4),
+  };
   return FIELDS.filter((field) => isAsked[field]);
 }
 

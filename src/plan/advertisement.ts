@@ -1,25 +1,20 @@
 import { familyOf, parsePrefix } from '../schemas/address.ts';
 import type { EndOptions } from '../schemas/end.ts';
-import type { BridgeAssigned } from '../schemas/bridge.ts';
 import type { SubnetAssigned } from '../schemas/ipam.ts';
 import type { LinkAssigned, LinkIntent } from '../schemas/link.ts';
 
 /**
  * Whoever is on a bridge can send router advertisements to all others on it, and so make itself their default route
  * (CVE-2020-10749, CVE-2020-13401). Where the bridge is the gateway of an IPv6 subnet, neither it nor what is behind its
- * ports takes any, unless asked to. The ports themselves need nothing: what they receive is the bridge's. Of the daemon's
- * own namespace a bridge with any subnet takes none, and neither does what leads out of a namespace or a machine there.
+ * ports takes any, unless asked to; with a firewall and an IPv6 address, the bridge itself takes none. The ports need
+ * nothing: what they receive is the bridge's. Of the daemon's own namespace a bridge with any subnet or a firewall takes
+ * none, and neither does what leads out of a namespace or a machine there.
  */
 export const ACCEPT_RA = 'ipv6.conf.accept_ra';
 
 export const REFUSED = '0';
 
-/** Whether a bridge refuses them. */
-export function bridgeRefuses({ subnets, refusing }: Pick<BridgeAssigned, 'subnets' | 'refusing'>): boolean {
-  return refusing === true || refusesAdvertisements(subnets);
-}
-
-/** Whether a bridge with these subnets, and what is on it, refuses router advertisements. */
+/** Whether what is on a bridge with these subnets refuses router advertisements. */
 export function refusesAdvertisements(subnets: readonly SubnetAssigned[] = []): boolean {
   return subnets.some(({ subnet }) => familyOf(parsePrefix(subnet).address) === 6);
 }

@@ -1,13 +1,15 @@
-import type { BridgeAssigned } from '../schemas/bridge.ts';
-import { ACCEPT_RA, REFUSED, bridgeRefuses } from './advertisement.ts';
-import { LOOSE, RP_FILTER, isLoose } from './reverse-path.ts';
+import { gatewayFamilies, type BridgeAssigned, type BridgeIntent } from '../schemas/bridge.ts';
+import { ACCEPT_RA, REFUSED } from './advertisement.ts';
+import { LOOSE, RP_FILTER } from './reverse-path.ts';
 
 /** What netnsd itself has a bridge have, by keys like those of `sysctls` of an end. */
 export function sysctlsOfBridge(
-  assigned: Pick<BridgeAssigned, 'subnets' | 'refusing'>,
+  intent: BridgeIntent,
+  { refusing }: Pick<BridgeAssigned, 'refusing'>,
 ): Record<string, string> {
+  const gateway = gatewayFamilies(intent);
   return {
-    ...(bridgeRefuses(assigned) ? { [ACCEPT_RA]: REFUSED } : {}),
-    ...(isLoose(assigned.subnets) ? { [RP_FILTER]: LOOSE } : {}),
+    ...(refusing === true || gateway.has(6) ? { [ACCEPT_RA]: REFUSED } : {}),
+    ...(gateway.has(4) ? { [RP_FILTER]: LOOSE } : {}),
   };
 }

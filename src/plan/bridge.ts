@@ -20,7 +20,7 @@ export function compileBridge(
   const bridge: Device['kind'] = { type: 'bridge', stp, ageingSeconds };
   const device = compileInterface({ key, serves, mac: assigned.mac, master: null, kind: bridge }, intent);
   state.devices.set(key, device);
-  compileSysctls(state, device, { sysctls: sysctlsOfBridge(assigned) }, context);
+  compileSysctls(state, device, { sysctls: sysctlsOfBridge(intent, assigned) }, context);
 }
 
 /** Where the kernel differs from what was asked of a bridge. */
@@ -39,11 +39,12 @@ export function differencesOfBridge(
       intended: intent.ageingSeconds,
       observed: observed.ageingSeconds,
     });
-  for (const [field, intended] of Object.entries(sysctlsOfBridge(assigned))) {
+  const path = intent.subnets.length > 0 ? '/subnets' : '/firewall';
+  for (const [field, intended] of Object.entries(sysctlsOfBridge(intent, assigned))) {
     const found = observed.sysctls?.[field] ?? intended;
     const key = sysctlOfInterface(intent.interface, field);
     if (found !== intended)
-      differences.push({ path: '/subnets', intended: `${key}=${intended}`, observed: `${key}=${found}` });
+      differences.push({ path, intended: `${key}=${intended}`, observed: `${key}=${found}` });
   }
   return differences;
 }

@@ -1,24 +1,14 @@
 import type { Device, KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import { familyOf, networkOf, type Family } from '../schemas/address.ts';
 import { refText } from '../schemas/common.ts';
-import type { Route } from '../schemas/interface.ts';
-import { familyOfRoute, routeKey } from '../schemas/route.ts';
-import { optionsAfterMove, portChanges, queueChanges, toolChanges } from './end.ts';
+import { changesOf, place } from './device-changes.ts';
 import { isHost } from './intent.ts';
-import {
-  addSingle,
-  baseOf,
-  basesOf,
-  canBecome,
-  depthsOf,
-  isSingle,
-  optionChangesOfSingle,
-  placeText,
-} from './link-types.ts';
-import { markChanges } from './marks.ts';
+import { addSingle, baseOf, basesOf, canBecome, depthsOf, isSingle, placeText } from './link-types.ts';
+import { isForeign } from './marks.ts';
 
 export interface DeviceSteps {
+  /** What is taken from those that stay, before the rules are exchanged that are about them. */
+  goings: Step[];
   deletes: Step[];
   /** Additions and changes, resource by resource. */
   rest: Step[];
@@ -28,7 +18,7 @@ export interface DeviceSteps {
 
 /** What is in a `gone` namespace goes with it. */
 export function planDevices(have: KernelState, want: KernelState, gone: Set<string>): DeviceSteps {
-  const steps: DeviceSteps = { deletes: [], rest: [], kept: new Set() };
+  const steps: DeviceSteps = { goings: [], deletes: [], rest: [], kept: new Set() };
   const had = groupByResource(have);
   const wanted = groupByResource(want);
   const going = goingOf(had, wanted, depthsOf(have), gone);
@@ -47,7 +37,10 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
     for (const device of devices) {
       const from = current.get(device.key);
       if (stays && from?.namespace === device.namespace) steps.kept.add(device.key);
-      if (from !== undefined) steps.rest.push(...changesOf(from, device));
+      if (from === undefined) continue;
+      const { goings, rest } = changesOf(from, device);
+      steps.goings.push(...goings);
+      steps.rest.push(...rest);
     }
   }
   return steps;
@@ -55,10 +48,6 @@ export function planDevices(have: KernelState, want: KernelState, gone: Set<stri
 
 function groupByResource(state: KernelState): Map<string, Device[]> {
   return Map.groupBy(state.devices.values(), ({ serves }) => refText(serves));
-}
-
-function isForeign({ foreign }: Device): boolean {
-  return foreign !== undefined;
 }
 
 function rank([first]: readonly Device[], depths: ReadonlyMap<string, number>): number {
@@ -173,124 +162,4 @@ const SMALLEST_MTU = 68;
 function bare(device: Device, mtu: number, master: string | null): Device {
   const { options: _options, ...rest } = device;
   return { ...rest, mtu, master, up: false, addresses: [], routes: [] };
-}
-
-function place({ namespace, name }: Device): { namespace: string; name: string } {
-  return { namespace, name };
-}
-
-/** The steps that turn one device into the other, in the order that the kernel needs. */
-function changesOf(have: Device, want: Device): Step[] {
-  if (isForeign(have) || isForeign(want)) return markChanges(have, want);
-  const steps: Step[] = [];
-  const at = { ...have, addresses: [...have.addresses], routes: [...have.routes] };
-  const { serves } = want;
-
-  if (have.unmarked !== undefined)
-    steps.push({ step: 'device.group', serves, device: place(have), group: null });
-  if (at.namespace !== want.namespace) {
-    // Into another namespace: the kernel takes addresses, routes, bridge and `up` away.
-    steps.push({ step: 'device.move', serves, device: place(at), to: place(want) });
-    Object.assign(at, { ...place(want), master: null, up: false, addresses: [], routes: [] });
-    at.options = optionsAfterMove(at.options);
-  }
-  if (at.up && (!want.up || at.name !== want.name)) {
-    // Older kernels rename only what is down; that takes the routes away, and IPv6 addresses too unless
-    // keep_addr_on_down says otherwise, so these are taken away on purpose.
-    steps.push(
-      ...deleteAddresses(
-        at,
-        at.addresses.filter((address) => familyOf(address) === 6),
-      ),
-    );
-    steps.push({ step: 'device.down', serves, device: place(at) });
-    Object.assign(at, {
-      up: false,
-      routes: [],
-      addresses: at.addresses.filter((address) => familyOf(address) === 4),
-    });
-  }
-  if (at.name !== want.name) {
-    steps.push({ step: 'device.rename', serves, device: place(at), name: want.name });
-    at.name = want.name;
-  }
-  const device = place(at);
-  if (at.mac !== want.mac && want.mac !== '')
-    steps.push({ step: 'device.mac', serves, device, mac: want.mac });
-  if (at.mtu !== want.mtu) steps.push({ step: 'device.mtu', serves, device, mtu: want.mtu });
-  steps.push(...optionChanges(at, want), ...queueChanges(at, want));
-  steps.push(...masterChanges(at, want), ...portChanges(at, want), ...addressChanges(at, want));
-  if (want.up && !at.up) steps.push({ step: 'device.up', serves, device });
-  const there = new Set(at.routes.map(routeKey));
-  const missing = want.routes.filter((route) => !there.has(routeKey(route)));
-  for (const route of inOrderOfNeed(missing)) steps.push({ step: 'route.add', serves, device, route });
-  return [...steps, ...toolChanges(at, want)];
-}
-
-function optionChanges(have: Device, want: Device): Step[] {
-  if (have.kind.type !== 'bridge' || want.kind.type !== 'bridge') return optionChangesOfSingle(have, want);
-  const { stp, ageingSeconds } = want.kind;
-  if (have.kind.stp === stp && have.kind.ageingSeconds === ageingSeconds) return [];
-  return [{ step: 'bridge.set', serves: want.serves, device: place(want), stp, ageingSeconds }];
-}
-
-function masterChanges(have: Device, want: Device): Step[] {
-  if (have.master === want.master) return [];
-  const device = place(want);
-  if (want.master === null) return [{ step: 'port.detach', serves: want.serves, device }];
-  return [{ step: 'port.attach', serves: want.serves, device, master: want.master }];
-}
-
-/**
- * Routes and addresses that go, then addresses that come; leaves in `at` what remains. Where an address goes,
- * all routes of its family go first and come again after, so that the kernel looks again whether their gateways
- * can be reached: it does not on its own, and a network that only exists for lack of a look can't be made again.
- */
-function addressChanges(at: Device, want: Device): Step[] {
-  const removed = removedAddresses(at.addresses, want.addresses);
-  const families = new Set<Family>(removed.map(familyOf));
-  const wanted = new Set(want.routes.map(routeKey));
-  const going = at.routes.filter(
-    (route) => families.has(familyOfRoute(route)) || !wanted.has(routeKey(route)),
-  );
-  const steps: Step[] = inOrderOfNeed(going)
-    .toReversed()
-    .map((route) => ({ step: 'route.delete', serves: at.serves, device: place(at), route }));
-  at.routes = at.routes.filter((route) => !going.includes(route));
-  steps.push(...deleteAddresses(at, removed));
-  at.addresses = at.addresses.filter((address) => !removed.includes(address));
-  const there = new Set(at.addresses);
-  for (const address of want.addresses)
-    if (!there.has(address))
-      steps.push({ step: 'address.add', serves: at.serves, device: place(at), address });
-  return steps;
-}
-
-/**
- * With the first IPv4 address of a network, the kernel takes away the others of that network as well, or not
- * (promote_secondaries): all of them go, the later ones first, and those that are wanted come again.
- */
-function removedAddresses(have: readonly string[], want: readonly string[]): string[] {
-  const wanted = new Set(want);
-  const unwanted = have.filter((address) => !wanted.has(address));
-  const networks = new Set(unwanted.filter((address) => familyOf(address) === 4).map(networkOf));
-  return have
-    .filter(
-      (address) => !wanted.has(address) || (familyOf(address) === 4 && networks.has(networkOf(address))),
-    )
-    .toReversed();
-}
-
-function deleteAddresses(device: Device, addresses: readonly string[]): Step[] {
-  return addresses.map((address) => ({
-    step: 'address.delete',
-    serves: device.serves,
-    device: place(device),
-    address,
-  }));
-}
-
-/** What is on the link itself first: a gateway is reached by it. */
-function inOrderOfNeed(routes: readonly Route[]): Route[] {
-  return routes.toSorted((a, b) => Number(a.via !== null) - Number(b.via !== null));
 }

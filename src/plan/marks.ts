@@ -14,6 +14,11 @@ export function withForeign(state: KernelState, adoptions: readonly Adoption[]):
   return { ...state, devices: new Map(devices) };
 }
 
+/** Whether it is being adopted, or given back. */
+export function isForeign({ foreign }: Device): boolean {
+  return foreign !== undefined;
+}
+
 /** The steps that mark a device and its routes as netnsd's, or give the marks back that they had before. */
 export function markChanges(have: Device, want: Device): Step[] {
   const { serves } = want;

@@ -12,7 +12,7 @@ import { namespaceRef, type Intent } from './intent.ts';
 import { compileLink } from './link.ts';
 import { addGuard, addLocalnet } from './localnet.ts';
 import { compileNamespace, planNamespaces } from './namespace.ts';
-import { planSysctls, withSysctls } from './sysctl.ts';
+import { planSysctls, withRestores, withSysctls } from './sysctl.ts';
 import { compileNat } from './nat.ts';
 
 /** What the kernel is to have for an intent. Pure. */
@@ -103,10 +103,10 @@ export function plan(have: KernelState, want: KernelState): Step[] {
   const devices = planDevices(have, want, namespaces.gone);
   const sysctls = planSysctls(have, want, namespaces, devices.kept);
   // What guards a network is there before it, and goes after it. Where no device goes, old rules are exchanged
-  // for new ones at once.
+  // for new ones at once, while those that get another name are down: no packet meets the rules of neither name.
   const guardsGoLater = devices.deletes.length > 0;
   return [
-    ...sysctls.restores,
+    ...withRestores(devices.goings, sysctls.restores),
     ...devices.deletes,
     ...(guardsGoLater ? firewalls.deletes : []),
     ...namespaces.replaced,

@@ -57,6 +57,25 @@ function restoresOf(
   return restores;
 }
 
+/**
+ * What goes, with what is put back: before it, since forwarding ends before what guards it goes; but of a device that goes
+ * down after that, so that none lets in for a moment what it is not to let in by its new name either.
+ */
+export function withRestores(goings: readonly Step[], restores: readonly Step[]): Step[] {
+  const steps = [...goings];
+  const first: Step[] = [];
+  for (const restore of restores) {
+    const device = restore.step === 'sysctl.set' ? restore.device : undefined;
+    const at = steps.findLastIndex(
+      (step) =>
+        step.step === 'device.down' && device !== undefined && placeText(step.device) === placeText(device),
+    );
+    if (at === -1) first.push(restore);
+    else steps.splice(at + 1, 0, restore);
+  }
+  return [...first, ...steps];
+}
+
 /** What IPv6 uses of the MTU of an interface if nothing is said of that; if it is about to change, what it has in any case. */
 function wholeOf(sysctl: Sysctl, have: KernelState, want: KernelState): string {
   const mtus = interfaceOf(sysctl, have, want).flatMap((device) => device?.mtu ?? []);

@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { familyOf, type Family } from './address.ts';
 import { BridgeFirewall, BridgeFirewallSpec, type ObservedBridgeFirewall } from './bridge-firewall.ts';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
 import {
@@ -8,7 +9,7 @@ import {
   type InterfaceIntent,
   type ObservedInterface,
 } from './interface.ts';
-import { Subnet, type SubnetAssigned } from './ipam.ts';
+import { Subnet, familyOfSubnet, type SubnetAssigned } from './ipam.ts';
 import { nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
@@ -90,13 +91,22 @@ export interface BridgeIntent extends InterfaceIntent {
   labels: Labels;
 }
 
+/** The families of which a bridge is the gateway of what is on it: by a subnet, or by its firewall and an address. */
+export function gatewayFamilies({
+  subnets,
+  firewall,
+  addresses,
+}: Pick<BridgeIntent, 'subnets' | 'firewall' | 'addresses'>): Set<Family> {
+  return new Set([...subnets.map(familyOfSubnet), ...(firewall === null ? [] : addresses.map(familyOf))]);
+}
+
 export interface BridgeAssigned {
   mac: string;
   /** The kernel's interface index, of when it was last made or changed. */
   index?: number;
   /** Left out if it has none. */
   subnets?: SubnetAssigned[];
-  /** Whether it refuses router advertisements though it has no IPv6 subnet; left out if not. */
+  /** Whether it refuses router advertisements though it is the gateway of no IPv6 network; left out if not. */
   refusing?: true;
 }
 

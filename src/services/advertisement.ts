@@ -21,9 +21,15 @@ export function refusingEnds(intent: LinkIntent, draft: Draft): Pick<LinkAssigne
   return refusing.length === 0 ? {} : { refusing };
 }
 
-/** A bridge of the daemon's own namespace with subnets is for others to be on, whatever family they are of. */
-export function refusingBridge({ namespace, subnets, mtu }: BridgeIntent): Pick<BridgeAssigned, 'refusing'> {
-  const mayBeTold = namespace === HOST && subnets.length > 0 && mtu >= SMALLEST_IPV6_MTU && hasIpv6();
+/** A bridge of the daemon's own namespace with subnets or a firewall is for others to be on, whatever its family. */
+export function refusingBridge({
+  namespace,
+  subnets,
+  firewall,
+  mtu,
+}: BridgeIntent): Pick<BridgeAssigned, 'refusing'> {
+  const isForOthers = subnets.length > 0 || firewall !== null;
+  const mayBeTold = namespace === HOST && isForOthers && mtu >= SMALLEST_IPV6_MTU && hasIpv6();
   return mayBeTold ? { refusing: true } : {};
 }
 

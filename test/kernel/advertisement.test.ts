@@ -82,6 +82,35 @@ describe('a router advertisement from a neighbour', () => {
     await run('ip', '-6', 'route', 'delete', 'default', 'proto', 'ra');
   });
 
+  it.each([{ addresses: ['10.1.1.3/24', 'fd00:1::3/64'] }, { addresses: [] }])(
+    'is not taken by the host from a bridge with a firewall and $addresses',
+    async ({ addresses }) => {
+      await make('/bridges', { name: 'br0', addresses, firewall: {} });
+      await join('mallory', { addresses: ['10.1.1.4/24'] });
+      await join('blue', { addresses: ['10.1.1.5/24'] });
+      await mislead('mallory');
+      await expect.poll(async () => misledIn('blue')).toEqual([ROGUE]);
+      expect(await misledIn(null)).toEqual([]);
+      const { request } = daemon();
+      expect((await request.get('/drift')).body.items).toEqual([]);
+      await run('sysctl', '-w', 'net.ipv6.conf.br0.accept_ra=2');
+      expect((await request.get('/bridges/br0')).body.status.differences).toMatchObject([
+        { path: '/firewall', intended: 'net.ipv6.conf.br0.accept_ra=0' },
+      ]);
+      await request.patch('/bridges/br0').send({ firewall: null }).expect(200);
+      expect(await acceptsIn(null, 'br0')).toBe('1');
+    },
+  );
+
+  it('is not taken in another namespace from a bridge with a firewall and an IPv6 address there', async () => {
+    await make('/namespaces', { name: 'router' });
+    const bridge = { name: 'br0', namespace: 'router', firewall: {} };
+    await make('/bridges', { ...bridge, addresses: ['fd00:1::3/64'] });
+    expect(await acceptsIn('router', 'br0')).toBe('0');
+    await daemon().request.patch('/bridges/br0').send({ addresses: [] }).expect(200);
+    expect(await acceptsIn('router', 'br0')).toBe('1');
+  });
+
   it('is not taken by the host from the other end of a veth, unless asked to', async () => {
     await make('/namespaces', { name: 'mallory' });
     const peer = { interface: 'eth0', namespace: 'mallory' };

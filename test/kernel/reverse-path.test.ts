@@ -57,3 +57,22 @@ it('a namespace on two networks is reached by what it publishes on either, thoug
     .toBe('succeeded');
   expect(await ask({ protocol: 'tcp', host: '198.51.100.2', port: 8081 })).toBe('two');
 });
+
+it('a bridge checks source addresses loosely as long as it has a firewall and an IPv4 address', async () => {
+  await filterStrictly();
+  const { request } = await startDaemon();
+  const addresses = ['10.1.1.1/24'];
+  await request.post('/bridges').send({ name: 'br01', addresses, firewall: {} }).expect(201);
+  await request
+    .post('/bridges')
+    .send({ name: 'br02', addresses: ['10.1.2.1/24'] })
+    .expect(201);
+  expect([await rpFilter('br01'), await rpFilter('br02')]).toEqual(['2', '1']);
+  expect((await request.get('/drift')).body.items).toEqual([]);
+  await request.patch('/bridges/br01').send({ firewall: null }).expect(200);
+  expect(await rpFilter('br01')).toBe('1');
+  await request.patch('/bridges/br01').send({ firewall: {}, interface: 'lan1' }).expect(200);
+  expect(await rpFilter('lan1')).toBe('2');
+  await request.patch('/bridges/br01').send({ addresses: [] }).expect(200);
+  expect(await rpFilter('lan1')).toBe('1');
+});

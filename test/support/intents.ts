@@ -177,6 +177,7 @@ function build(draw: Draw): Intent {
       interface: `br${name}${suffix}`,
       namespace,
       addresses: addresses.map((n) => addressOf(90 + name, n)),
+      subnets: six ? [subnetOf(name).asked] : [],
       mtu,
       stp,
       up,

@@ -6,19 +6,33 @@ import { compile, plan } from '../../src/plan/plan.ts';
 import type { Intent } from '../../src/plan/intent.ts';
 import type { Adoption } from '../../src/schemas/adoption.ts';
 import { schedule } from '../../src/kernel/schedule.ts';
+import { moments, unguarded } from '../support/guards.ts';
 import { intents, nothing, sysctlDefaults } from '../support/intents.ts';
 import { KernelModel, essence } from '../support/model.ts';
 
 const RUNS = 2_000;
 
 function modelOf(intent: Intent): KernelModel {
-  const model = new KernelModel();
+  const model = modelFrom();
+  model.apply(plan(compile(nothing), compile(intent)));
+  return model;
+}
+
+function modelFrom(state?: KernelState): KernelModel {
+  const model = new KernelModel(state);
   for (const [id, value] of sysctlDefaults) {
     const [namespace = '', key = ''] = id.split(' ');
     model.setDefault(namespace, key, value);
   }
-  model.apply(plan(compile(nothing), compile(intent)));
   return model;
+}
+
+/** What is found tells nothing of what stood in a sysctl first; that is in the store. */
+function asFound(state: KernelState, sides: readonly KernelState[]): KernelState {
+  const found = structuredClone(state);
+  for (const [id, sysctl] of found.sysctls)
+    sysctl.before = sides.flatMap(({ sysctls }) => sysctls.get(id)?.before ?? [])[0] ?? null;
+  return found;
 }
 
 const MARKING: ReadonlySet<string> = new Set(['device.group', 'route.protocol']);
@@ -140,6 +154,30 @@ describe('plan', () => {
         }
       }),
       { numRuns: RUNS },
+    );
+  });
+
+  it('leaves nothing unguarded at any moment, nor does undoing it from there', () => {
+    expect.hasAssertions();
+    fc.assert(
+      fc.property(intents, intents, fc.infiniteStream(fc.nat()), (a, b, drawn) => {
+        const pick = (below: number): number => (drawn.next().value ?? 0) % below;
+        const sides = [compile(a), compile(b)];
+        const model = modelOf(a);
+        const states = [structuredClone(model.state)];
+        for (const moment of moments(plan(compile(a), compile(b)), pick)) {
+          model.apply(moment);
+          expect(unguarded(model.state, sides)).toEqual([]);
+          states.push(structuredClone(model.state));
+        }
+        const left = states[pick(states.length)] ?? model.state;
+        const undoing = modelFrom(left);
+        for (const moment of moments(plan(asFound(left, sides), compile(a)), pick)) {
+          undoing.apply(moment);
+          expect(unguarded(undoing.state, sides)).toEqual([]);
+        }
+      }),
+      { numRuns: RUNS / 4 },
     );
   });
 });
