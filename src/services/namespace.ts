@@ -19,7 +19,7 @@ import { forwardingTie } from './bridge-firewall.ts';
 import { checkSysctlsOfNamespace } from './end.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie } from './nat-names.ts';
+import { firewallTie } from './nat-ties.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {

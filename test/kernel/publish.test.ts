@@ -1,6 +1,3 @@
-import { once } from 'node:events';
-import { createSocket } from 'node:dgram';
-import { createServer } from 'node:net';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
@@ -219,53 +216,6 @@ describe('127.0.0.1', () => {
       .toBe('succeeded');
     expect(await ask(null, '127.0.0.1', 8080)).toBe('blue to 10.1.1.3');
     expect((await request.get('/nat/web')).body.status.state).toBe('ready');
-  });
-});
-
-describe('a port that something else has', () => {
-  it('is refused, naming the process that listens there, or netnsd’s own API', async () => {
-    const daemon = await startDaemon();
-    await makeNetwork(daemon);
-    const { request } = daemon;
-    const pid = await listen(null, 'tcp', 8080);
-    const refused = await request.post('/nat').send(web);
-    expect([refused.status, refused.body.detail]).toEqual([
-      409,
-      expect.stringContaining(`(process ${String(pid)})`),
-    ]);
-    expect((await request.post('/nat').send({ ...web, port: '8000-8100' })).status).toBe(409);
-    expect((await request.post('/nat').send({ ...web, protocol: 'udp' })).status).toBe(201);
-    const own = createServer().listen(8099, '127.0.0.1');
-    await once(own, 'listening');
-    onTestFinished(() => void own.close());
-    const api = await request.post('/nat').send({ ...web, name: 'api', port: '8099' });
-    expect([api.status, api.body.detail]).toEqual([422, expect.stringContaining("netnsd's own API")]);
-    const socket = createSocket('udp4').bind(5353, HOST_ADDRESS);
-    await once(socket, 'listening');
-    onTestFinished(() => void socket.close());
-    const dns = { ...web, name: 'dns', protocol: 'udp', port: '5353' };
-    expect((await request.post('/nat').send(dns)).status).toBe(422);
-  });
-
-  it('is taken from a range, told, and kept', async () => {
-    const daemon = await startDaemon();
-    await makeNetwork(daemon);
-    await listen('blue', 'tcp', 80);
-    const { request } = daemon;
-    await listen(null, 'tcp', 30_000);
-    await request.post('/nat').send({ ...web, port: '30001-30002', to: { address: '10.1.1.1', port: '80' } });
-    const first = await request.post('/nat').send({ ...web, name: 'first', port: 'auto' });
-    expect([first.status, first.body.port, first.body.status.port]).toEqual([201, 'auto', '30003']);
-    const second = await request.post('/nat').send({ ...web, name: 'second', port: 'auto' });
-    expect(second.body.status.port).toBe('30004');
-    await request.delete('/nat/web');
-    const changed = await request.patch('/nat/first').send({ to: { port: '81' } });
-    expect([changed.status, changed.body.status.port]).toEqual([200, '30003']);
-    expect((await request.post('/nat').send({ ...web, port: '30003' })).status).toBe(422);
-    expect(await ask('internet', HOST_ADDRESS, 30_004)).toMatch(/^blue/);
-    expect(
-      (await request.post('/nat').send({ ...web, port: 'auto', to: { address: '10.1.1.1' } })).status,
-    ).toBe(400);
   });
 });
 

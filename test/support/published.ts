@@ -34,7 +34,7 @@ function inside(namespace: string | null, ...args: string[]): [string, string[]]
 }
 
 /** Gives the id of the process, not the process, which is a promise of its end. */
-async function background(namespace: string | null, script: string): Promise<number | undefined> {
+export async function background(namespace: string | null, script: string): Promise<number | undefined> {
   const child = execa(...inside(namespace, process.execPath, '-e', script), { reject: false });
   onTestFinished(async () => {
     child.kill('SIGKILL');
@@ -58,8 +58,9 @@ export async function ask(
   host: string,
   port: number,
   protocol: 'tcp' | 'udp' = 'tcp',
+  source = '',
 ): Promise<string> {
-  const tcp = `const s = require('node:net').connect(${port}, '${host}'); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
+  const tcp = `const s = require('node:net').connect({ port: ${port}, host: '${host}', localAddress: '${source}' || undefined }); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
   const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); s.close() }); s.send('?', ${port}, '${host}'); setTimeout(() => process.exit(1), 1000).unref()`;
   const { stdout } = await execa(...inside(from, process.execPath, '-e', protocol === 'tcp' ? tcp : udp), {
     reject: false,
