@@ -8,6 +8,7 @@ import { endsOf, type LinkIntent } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
 import { placesOf, viaOf } from './nat-via.ts';
 import { firewallTie } from './nat-ties.ts';
+import { checkOverlap } from './outgoing.ts';
 import { Problem } from './problem.ts';
 import { checkFollowing } from './published.ts';
 
@@ -29,6 +30,7 @@ export function followInNat(draft: Draft, before: Stored | null, after: Stored |
     const assigned = resolveNames(intent, nat.assigned, draft);
     if (isDeepStrictEqual(assigned, nat.assigned)) continue;
     if (intent.type === 'dnat') checkFollowing(intent, nat.assigned, assigned);
+    else checkOverlap({ intent, assigned }, nat, draft);
     draft.put({ ...nat, assigned });
   }
 }

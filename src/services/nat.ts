@@ -29,6 +29,7 @@ import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { resolveNames } from './nat-names.ts';
 import { firewallTie, localnetTie } from './nat-ties.ts';
+import { checkOverlap } from './outgoing.ts';
 import { Problem, invalidField } from './problem.ts';
 import { checkPublished, choosePort, publishedTie } from './published.ts';
 import { targetOf } from './reflecting.ts';
@@ -46,6 +47,7 @@ export const natKind: KindService<'nat'> = {
     if (intent.type !== 'dnat' && intent.bridge !== undefined)
       checkReference('/bridge', 'bridge', intent.bridge, draft);
     if (intent.type === 'dnat') checkTarget(intent, draft, before);
+    else checkOthers(intent, draft, before);
     const key = forwardingKey(natFamily(intent));
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
     if (value !== undefined && value !== '1')
@@ -154,6 +156,14 @@ function checkTarget(intent: DnatIntent, draft: Draft, before: Stored<'nat'> | n
   if (intent.to.link !== undefined) checkReference('/to/link', 'link', intent.to.link, draft);
   const assigned = resolveNames(intent, before?.assigned ?? {}, draft);
   checkPublished(intent, assigned, draft, before);
+}
+
+function checkOthers(
+  intent: MasqueradeIntent | SnatIntent,
+  draft: Draft,
+  before: Stored<'nat'> | null,
+): void {
+  checkOverlap({ intent, assigned: resolveNames(intent, {}, draft) }, before, draft);
 }
 
 function completeNat(spec: NatSpec): NatIntent {
