@@ -10,7 +10,7 @@ import { endLeftovers } from './kernel/leftovers.ts';
 import { createProcesses, type Processes } from './kernel/processes.ts';
 import { access } from './plugins/access.ts';
 import { createFastify } from './plugins/fastify.ts';
-import { Listeners } from './plugins/listeners.ts';
+import { Listeners, behindRule } from './plugins/listeners.ts';
 import { collectMethods } from './plugins/methods.ts';
 import { openApi, openApiDocument } from './plugins/openapi.ts';
 import { problems } from './plugins/problems.ts';
@@ -35,6 +35,7 @@ import { InspectService } from './services/inspect.ts';
 import { Names } from './services/names.ts';
 import { OperationService } from './services/operations.ts';
 import { Reconciler, type ReconcileMode } from './services/reconcile.ts';
+import { ruleInFrontOf } from './services/published.ts';
 import { ResourceService } from './services/resources.ts';
 import { SystemService } from './services/system.ts';
 import { teardown, type Removed } from './services/teardown.ts';
@@ -117,8 +118,13 @@ export async function buildApp(options: AppOptions): Promise<App> {
             .then(() => services.reconciler.start());
     return {
       fastify,
-      listen: async (address) =>
-        listeners.listen(address, needsToken, (request, response) => fastify.routing(request, response)),
+      listen: async (address) => {
+        const rule = address.transport === 'tcp' ? ruleInFrontOf(address, store.resources) : null;
+        if (rule !== null) throw behindRule(address, rule);
+        return listeners.listen(address, needsToken, (request, response) =>
+          fastify.routing(request, response),
+        );
+      },
       holderOf: async (address) => services.system.holderOf(address),
       teardown: async (isOnlyUnrecorded) => teardown({ store, ...services }, isOnlyUnrecorded),
       processesStarted: () => services.processes.started(),

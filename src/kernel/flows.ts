@@ -1,39 +1,106 @@
 import { HOST } from '../schemas/common.ts';
+import type { Family } from '../schemas/address.ts';
 import { CommandFailed } from './errors.ts';
 import { namespacePath } from './marks.ts';
-import type { Processes } from './processes.ts';
-import type { StepOf } from './step.ts';
+import type { Ended, Processes } from './processes.ts';
 
-/** Each port is a walk through the whole table of the kernel; of more than these, what was translated goes at once. */
-const MOST_PORTS = 16;
+/** Flows by where their first packet was sent to; an address of null is any. */
+export interface SentTo {
+  family: Family;
+  address: string | null;
+  ports: { first: number; last: number };
+}
 
-/** What conntrack(8) deletes, one line of words each: by the address and port that were sent to. */
-export function flowFilters(step: Omit<StepOf<'flows.delete'>, 'step' | 'serves' | 'namespace'>): string[][] {
-  const { family, address, ports, target } = step;
-  const filter = ['-D', '-f', family === 4 ? 'ipv4' : 'ipv6', '-p', 'udp'];
-  if (address !== null) filter.push('--orig-dst', address);
-  const count = ports.last - ports.first + 1;
-  if (count > MOST_PORTS) return [[...filter, '--dst-nat', target]];
-  return Array.from({ length: count }, (_, at) => [...filter, '--orig-port-dst', String(ports.first + at)]);
+/** The words for conntrack(8) that delete what was sent to one port. */
+export function flowFilter({ family, address }: Omit<SentTo, 'ports'>, port: number | string): string[] {
+  const to = address === null ? [] : ['--orig-dst', address];
+  return ['-D', ...udpOf(family), ...to, '--orig-port-dst', String(port)];
+}
+
+function udpOf(family: Family): string[] {
+  return ['-f', family === 4 ? 'ipv4' : 'ipv6', '-p', 'udp'];
 }
 
 /**
- * Deletes flows, in a process a line: `conntrack -R` takes lines of that kind and does nothing. Gives the failure instead
- * of throwing it: the rules are as they are to be, and undoing them would not help a flow that stays until it times out.
- * That there is nothing to delete is none.
+ * Deletes flows, by at most two processes a family, and one more. Gives the failure instead of throwing it: the rules are
+ * as they are to be, and undoing them would not help a flow that stays until it times out. That there is nothing to delete
+ * is none.
  */
 export async function deleteFlows(
   processes: Processes,
   namespace: string,
-  lines: readonly string[],
+  sent: readonly SentTo[],
 ): Promise<CommandFailed | null> {
-  for (const line of lines) {
-    const words = ['conntrack', ...line.split(' ')];
-    const [file = '', ...args] =
-      namespace === HOST ? words : ['nsenter', `--net=${namespacePath(namespace)}`, '--', ...words];
-    const { exitCode, stderr } = await processes.run(file, args);
-    if (exitCode !== 0 && !/\b0 flow entries/.test(stderr))
-      return new CommandFailed(words.join(' '), exitCode, stderr);
+  const lines = new Set(sent.filter(isOnePort).map((each) => flowFilter(each, each.ports.first).join(' ')));
+  for (const [family, ranges] of Map.groupBy(
+    sent.filter((each) => !isOnePort(each)),
+    (each) => each.family,
+  )) {
+    const list = ['-L', ...udpOf(family)];
+    const listed = await conntrack(processes, namespace, list);
+    if (listed.exitCode !== 0) return failureOf(list, listed);
+    for (const line of linesForRanges(parseFlows(listed.stdout), family, ranges)) lines.add(line);
   }
-  return null;
+  const [first, ...others] = lines;
+  if (first === undefined) return null;
+  // One line for each walk through the whole table of the kernel, but one process for all.
+  const args = others.length === 0 ? first.split(' ') : ['-R', '-'];
+  const input = others.length === 0 ? '' : [...lines].map((line) => `${line}\n`).join('');
+  const ended = await conntrack(processes, namespace, args, input);
+  return ended.exitCode === 0 || /\b0 flow entries/.test(ended.stderr) ? null : failureOf(args, ended);
+}
+
+function isOnePort({ ports }: SentTo): boolean {
+  return ports.first === ports.last;
+}
+
+async function conntrack(
+  processes: Processes,
+  namespace: string,
+  args: readonly string[],
+  input = '',
+): Promise<Ended> {
+  const inside = namespace === HOST ? [] : ['nsenter', `--net=${namespacePath(namespace)}`, '--'];
+  const [file = '', ...rest] = [...inside, 'conntrack', ...args];
+  return processes.run(file, rest, { input });
+}
+
+function failureOf(args: readonly string[], { exitCode, stderr }: Ended): CommandFailed {
+  return new CommandFailed(['conntrack', ...args].join(' '), exitCode, stderr);
+}
+
+/** Where the first packet of a flow was sent to, and who answers. */
+export interface Flow {
+  address: string;
+  port: number;
+  answeredBy: string;
+}
+
+/** What `conntrack -L -p udp` prints. */
+export function parseFlows(text: string): Flow[] {
+  return [...text.matchAll(/^udp .*? dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) /gm)].map(
+    ([, address = '', port = '', answeredBy = '']) => ({ address, port: Number(port), answeredBy }),
+  );
+}
+
+/**
+ * conntrack(8) knows of no ranges of ports. So those in use are deleted one by one; or all that one address answers,
+ * where nothing else is among them.
+ */
+export function linesForRanges(flows: readonly Flow[], family: Family, ranges: readonly SentTo[]): string[] {
+  const isMeant = ({ address, port }: Flow): boolean =>
+    ranges.some(
+      (range) =>
+        port >= range.ports.first &&
+        port <= range.ports.last &&
+        (range.address === null || range.address === address),
+    );
+  const byTarget = Map.groupBy(flows, ({ answeredBy }) => answeredBy);
+  const lines = [...byTarget].flatMap(([target, all]) => {
+    const meant = all.filter(isMeant);
+    if (meant.length > 1 && meant.length === all.length)
+      return [['-D', ...udpOf(family), '--reply-src', target]];
+    return meant.map((flow) => flowFilter({ family, address: flow.address }, flow.port));
+  });
+  return [...new Set(lines.map((words) => words.join(' ')))];
 }

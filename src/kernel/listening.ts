@@ -2,7 +2,7 @@ import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 
 /** A socket of the daemon's own namespace that takes what is sent to a port. */
 export interface Listening {
-  protocol: 'tcp' | 'udp';
+  protocol: 'tcp' | 'udp' | 'sctp';
   address: string;
   port: number;
   inode: string;
@@ -11,17 +11,36 @@ export interface Listening {
 /** In proc(5), net/tcp: TCP_LISTEN; and TCP_CLOSE, which a UDP socket is in that is bound and not connected. */
 const TAKING = { tcp: '0A', udp: '07' } as const;
 
+/** SCTP_SS_LISTENING, in decimal. */
+const SCTP_TAKING = '10';
+
 /** The sockets that listen, out of /proc/net: no process is started. What can't be read has none. */
-export function listeningSockets(protocol: 'tcp' | 'udp'): Listening[] {
-  return [protocol, `${protocol}6`].flatMap((table) => {
-    const rows = readTable(`/proc/self/net/${table}`);
-    return rows.flatMap((row): Listening[] => {
-      const [, local = '', , state, , , , , , inode = ''] = row.trim().split(/\s+/);
-      const [address = '', port = ''] = local.split(':');
-      if (state !== TAKING[protocol]) return [];
-      return [{ protocol, address: parseAddress(address), port: Number.parseInt(port, 16), inode }];
-    });
-  });
+export function listeningSockets(protocol: Listening['protocol']): Listening[] {
+  if (protocol === 'sctp') return readTable('/proc/self/net/sctp/eps').flatMap(parseEndpoint);
+  return [protocol, `${protocol}6`].flatMap((table) =>
+    readTable(`/proc/self/net/${table}`).flatMap((row) => parseSocket(protocol, row)),
+  );
+}
+
+/** A row of /proc/net/tcp, udp, tcp6 or udp6. */
+export function parseSocket(protocol: 'tcp' | 'udp', row: string): Listening[] {
+  const [, local = '', , state, , , , , , inode = ''] = row.trim().split(/\s+/);
+  const [address = '', port = ''] = local.split(':');
+  if (state !== TAKING[protocol]) return [];
+  return [{ protocol, address: addressOf(bytesOf(address)), port: Number.parseInt(port, 16), inode }];
+}
+
+/** A row of /proc/net/sctp/eps (net/sctp/proc.c): ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS, an endpoint with its addresses. */
+export function parseEndpoint(row: string): Listening[] {
+  const [, , , state, , port, , inode = '', ...addresses] = row.trim().split(/\s+/);
+  if (state !== SCTP_TAKING) return [];
+  return addresses.map((text) => ({
+    protocol: 'sctp',
+    // The one that it sends from first has a star; IPv6 is printed in full.
+    address: text.includes(':') ? addressOf(text.match(/[0-9a-f]{2}/gi) ?? []) : text.replace('*', ''),
+    port: Number(port),
+    inode,
+  }));
 }
 
 function readTable(path: string): string[] {
@@ -34,9 +53,13 @@ function readTable(path: string): string[] {
 }
 
 /** The kernel prints 32-bit words in the order of the host's bytes, which is the little-endian one on all that Node has. */
-function parseAddress(hex: string): string {
-  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).toReversed());
-  const isMapped = bytes.slice(0, 12).join('') === '00000000000000000000ffff';
+function bytesOf(hex: string): string[] {
+  return (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).toReversed());
+}
+
+/** A socket of IPv6 at `::ffff:A.B.C.D` is one of IPv4 (RFC 4291, section 2.5.5.2). */
+function addressOf(bytes: readonly string[]): string {
+  const isMapped = bytes.slice(0, 12).join('').toLowerCase() === '00000000000000000000ffff';
   if (bytes.length === 4 || isMapped)
     return bytes
       .slice(-4)

@@ -1,6 +1,6 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
-import { flowFilters } from './flows.ts';
+import { flowFilter, type SentTo } from './flows.ts';
 import { DEVICE_GROUP, POLICE_PREF, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
@@ -12,7 +12,7 @@ export type Rendered =
   | { tool: 'iptables'; namespace: string; family: Family; table: Table; lines: string[] }
   | { tool: 'tc'; namespace: string; line: string }
   | { tool: 'ethtool'; namespace: string; args: string[] }
-  | { tool: 'conntrack'; namespace: string; lines: string[] }
+  | { tool: 'conntrack'; namespace: string; sent: SentTo }
   | { tool: 'sysctl'; namespace: string; key: string; value: string };
 
 /** The step as its tool takes it; throws if a value could be read as anything but itself. */
@@ -36,7 +36,7 @@ export function printCommand(rendered: Rendered): string[] {
     case 'sysctl':
       return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
     case 'conntrack':
-      return rendered.lines.map((line) => `${inside}conntrack ${line}`);
+      return [printFlows(inside, rendered.sent)];
     case 'iptables':
       return rendered.lines.map(
         (line) =>
@@ -190,10 +190,10 @@ const renderers: Renderers = {
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route)]),
   'route.protocol': ({ device, route, protocol }) =>
     ip(device.namespace, ['route', 'replace', ...routeTokens(device, route, protocol ?? ROUTE_PROTOCOL)]),
-  'flows.delete': (step) => ({
+  'flows.delete': ({ namespace, family, address, ports }) => ({
     tool: 'conntrack',
-    namespace: step.namespace,
-    lines: flowFilters(step).map((words) => words.map(flowWord).join(' ')),
+    namespace,
+    sent: { family, address: address === null ? null : token(address), ports },
   }),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
   'chain.set': ({ namespace, family, chain }) =>
@@ -246,11 +246,6 @@ export function token(value: string | number): string {
   return text;
 }
 
-/** The same for a word of a filter of flows, which may be one of its options. */
-function flowWord(word: string): string {
-  return /^--?[a-z-]+$/i.test(word) ? word : token(word);
-}
-
 /** The same for a whole rule, which has options and one quoted comment. */
 function ruleSpec(spec: string): string {
   if (!/^[A-Za-z0-9_.:/,@%=!" [\]-]+$/.test(spec)) throw new UnsafeTokenError(spec);
@@ -263,6 +258,14 @@ export class UnsafeTokenError extends Error {
     super(`refused to hand ${JSON.stringify(value)} to a tool: it could be read as more than a value`);
     this.name = 'UnsafeTokenError';
   }
+}
+
+/** conntrack(8) takes one port at a time. */
+function printFlows(inside: string, { ports, ...sent }: SentTo): string {
+  const command = (port: number | string): string => `${inside}conntrack ${flowFilter(sent, port).join(' ')}`;
+  const { first, last } = ports;
+  if (first === last) return command(first);
+  return `for port in $(seq ${first} ${last}); do ${command('$port')}; done`;
 }
 
 function asCommand(line: string): string {

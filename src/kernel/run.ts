@@ -148,8 +148,8 @@ async function invoke(
 }
 
 async function forgetFlows(processes: Processes, steps: Invocation['steps'], note: Note): Promise<void> {
-  const lines = steps.flatMap(({ rendered }) => (rendered.tool === 'conntrack' ? rendered.lines : []));
-  note(steps, await deleteFlows(processes, steps[0]?.rendered.namespace ?? HOST, [...new Set(lines)]));
+  const sent = steps.flatMap(({ rendered }) => (rendered.tool === 'conntrack' ? [rendered.sent] : []));
+  note(steps, await deleteFlows(processes, steps[0]?.rendered.namespace ?? HOST, sent));
 }
 
 async function writeHostSysctls(sessions: Sessions, steps: Invocation['steps'], note: Note): Promise<void> {

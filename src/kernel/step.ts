@@ -88,8 +88,6 @@ interface StepFields {
     family: Family;
     address: string | null;
     ports: { first: number; last: number };
-    /** Where they lead, or led. */
-    target: string;
   };
   /** `device` is the interface that it is of, if that is netnsd's. */
   'sysctl.set': { namespace: string; key: string; value: string; device?: DeviceRef };

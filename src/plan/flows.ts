@@ -50,12 +50,12 @@ function rulesIn(one: Firewall | undefined, other: Firewall | undefined): Rule[]
 }
 
 const PUBLISHED =
-  /^(?:-d (?<address>[0-9a-f.:]+)\/\d+ )?.*-p udp -m udp --dport (?<first>\d+)(?::(?<last>\d+))? .*DNAT --to-destination \[?(?<target>[0-9a-f.:]+?)\]?:[0-9-]+(?:\/\d+)?$/;
+  /^(?:-d (?<address>[0-9a-f.:]+)\/\d+ )?.*-p udp -m udp --dport (?<first>\d+)(?::(?<last>\d+))? .*DNAT --to-destination /;
 
 function stepOf({ namespace, family }: Firewall, { chain, spec, serves }: Rule): Forgetting | null {
   if (chain !== CHAINS.dnat && chain !== CHAINS.local) return null;
-  const { address = null, first, last = first, target } = PUBLISHED.exec(spec)?.groups ?? {};
-  if (first === undefined || target === undefined) return null;
+  const { address = null, first, last = first } = PUBLISHED.exec(spec)?.groups ?? {};
+  if (first === undefined) return null;
   return {
     step: 'flows.delete',
     serves,
@@ -63,6 +63,5 @@ function stepOf({ namespace, family }: Firewall, { chain, spec, serves }: Rule):
     family,
     address,
     ports: { first: Number(first), last: Number(last) },
-    target,
   };
 }

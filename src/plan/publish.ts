@@ -55,7 +55,8 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
     makeRule(serves, 'nat', CHAINS.snat, `${match} -m conntrack --ctstate DNAT`, 'MASQUERADE');
   return [
     ...translations(serves, nat),
-    masquerade(`-s ${nat.via?.network ?? host} ${inside}`),
+    // Who is on another network of the same interface may be answered past this machine as well.
+    ...networksBeside(nat.via, host).map((network) => masquerade(`-s ${network} ${inside}`)),
     masquerade(`${inside} -m addrtype --src-type LOCAL`),
     makeRule(serves, 'filter', CHAINS.in, `${inside} -m conntrack --ctstate DNAT`, 'ACCEPT'),
     makeRule(
@@ -82,6 +83,10 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
       'ACCEPT',
     ),
   ];
+}
+
+function networksBeside(via: Via | null, target: string): string[] {
+  return via === null ? [target] : [via.network, ...(via.others ?? [])];
 }
 
 function translations(serves: Ref, nat: Published): Rule[] {

@@ -93,6 +93,15 @@ export class Listeners {
   }
 }
 
+/** What a rule of netnsd's leads elsewhere does not come to netnsd, nor do the tokens in it. */
+export function behindRule(address: ListenAddress, rule: string): ListenError {
+  return new ListenError(
+    address,
+    false,
+    `${textOf(address)} is where nat/${rule} publishes a port, and what is sent there would go where that leads; listen elsewhere with --listen, or start without it and change or delete that rule`,
+  );
+}
+
 async function bind(server: Server, address: ListenAddress): Promise<void> {
   const options: ListenOptions =
     address.transport === 'unix' ? { path: address.path } : { host: address.host, port: address.port };

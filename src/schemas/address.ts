@@ -46,6 +46,17 @@ export function explainAddress(text: string): string | null {
   return explainUnusable(parsed, text);
 }
 
+/**
+ * Says why nothing from elsewhere is led to an address, or null if it can be: it is a machine's for itself, or (RFC 4291,
+ * section 2.5.6) good on one link only. 169.254.0.0/16 is forwarded like any other network.
+ */
+export function explainUnroutable(address: string): string | null {
+  const range = ipaddr.parse(address).range();
+  if (range === 'loopback') return `${address} is an address of the loopback interface`;
+  if (range === 'linkLocal' && familyOf(address) === 6) return `${address} is a link-local address`;
+  return null;
+}
+
 /** Says what is wrong with a multicast address (`239.1.1.1`, `ff05::100`), or null if nothing is. */
 export function explainMulticast(text: string): string | null {
   const parsed = parseStrictly(text);

@@ -50,7 +50,7 @@ const target = strictObject(
         Type.String({
           ...ResourceName,
           description:
-            'a link to whose address it goes, whatever that is at the time: the first one of the family, of `peer` if it has one, of an end outside this namespace before one inside',
+            'a link to whose address it goes, whatever that is at the time: the first one of the family of an end outside this namespace, of `peer` if it has one',
         }),
       ),
     ),
@@ -164,7 +164,10 @@ export interface NatAssigned {
 
 export interface Via {
   interface: string;
+  /** That the target is in. */
   network: string;
+  /** The further ones of the family at the interface; left out if there are none. */
+  others?: string[];
 }
 
 export const NatStatus = strictObject(

@@ -26,7 +26,7 @@ import { forwardingKey } from '../schemas/nat.ts';
 import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft, Touched } from './draft.ts';
 import { checkReference } from './interface.ts';
-import { firewallTie } from './nat-names.ts';
+import { firewallTie } from './nat-ties.ts';
 import { readForwarding, saveIfThere } from './nat.ts';
 import { Problem, invalidField } from './problem.ts';
 

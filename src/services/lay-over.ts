@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Stored } from '../db/resources.ts';
+import type { Stored, Tie } from '../db/resources.ts';
 import { refText, type Kind, type Meta, type Ref } from '../schemas/common.ts';
 import type { Prospect } from './adoption.ts';
 import type { Draft } from './draft.ts';
@@ -8,6 +8,8 @@ import { reassign, type Choosing } from './ipam.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { followInNat } from './nat-names.ts';
+import { localnetTie } from './nat-ties.ts';
+import { isAtLoopbackAlone } from './published.ts';
 import { checkNeeded } from './standing.ts';
 
 /** Checks the intent and lays it over the draft; what is so already is left as it is, its revision too. */
@@ -57,11 +59,23 @@ function isBridge(stored: Stored): stored is Stored<'bridge'> {
   return stored.kind === 'bridge';
 }
 
-/** Those that name it, and the rules that name its interfaces. */
+/** Those that name it, and the rules that name its interfaces, or have nothing without them. */
 export function referrersOf(resource: Stored, draft: Draft): Ref[] {
   const interfaces = tiesOf(resource).claims.filter(({ what }) => what.startsWith(interfaceTie('')));
-  const all = [...draft.referrers(resource), ...interfaces.flatMap((claim) => draft.needing(claim))];
+  const all = [
+    ...draft.referrers(resource),
+    ...interfaces.flatMap((claim) => [...draft.needing(claim), ...thoseAtLoopbackOf(claim, draft)]),
+  ];
   return [...new Map(all.map((ref) => [refText(ref), ref])).values()];
+}
+
+/** The rules that publish at 127.0.0.1 alone, by way of an interface. */
+function thoseAtLoopbackOf({ namespace, what }: Tie, draft: Draft): Ref[] {
+  const device = what.slice(interfaceTie('').length);
+  return draft.needing({ namespace, what: localnetTie(device) }).filter(({ kind, name }) => {
+    const rule = kind === 'nat' ? draft.get('nat', name) : null;
+    return rule?.intent.type === 'dnat' && isAtLoopbackAlone(rule.intent);
+  });
 }
 
 /**

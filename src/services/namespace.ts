@@ -21,7 +21,7 @@ import { checkSysctlsOfNamespace } from './end.ts';
 import { checkIpv6OfNamespace } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie } from './nat-names.ts';
+import { firewallTie } from './nat-ties.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {

@@ -7,7 +7,7 @@ import type { Processes } from '../kernel/processes.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
 import { chainMarksOf, differencesOfNat, rulesOfNat } from '../plan/nat.ts';
 import { isLoopback, localnetOf, resolvedDnat } from '../plan/publish.ts';
-import { familyOf, parsePrefix, type Family } from '../schemas/address.ts';
+import { explainUnroutable, familyOf, parsePrefix, type Family } from '../schemas/address.ts';
 import { HOST, type Ref } from '../schemas/common.ts';
 import { AUTO_PORT, parsePorts } from '../schemas/format.ts';
 import {
@@ -28,7 +28,9 @@ import type { Draft } from './draft.ts';
 import { checkReference, interfaceTie } from './interface.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie, localnetTie, resolveNames } from './nat-names.ts';
+import { resolveNames } from './nat-names.ts';
+import { firewallTie, localnetTie } from './nat-ties.ts';
+import { checkOverlap } from './outgoing.ts';
 import { Problem, invalidField } from './problem.ts';
 import { checkPublished, choosePort, publishedTie } from './published.ts';
 import { targetOf } from './reflecting.ts';
@@ -46,6 +48,7 @@ export const natKind: KindService<'nat'> = {
     if (intent.type !== 'dnat' && intent.bridge !== undefined)
       checkReference('/bridge', 'bridge', intent.bridge, draft);
     if (intent.type === 'dnat') checkTarget(intent, draft, before);
+    else checkOthers(intent, draft, before);
     const key = forwardingKey(natFamily(intent));
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
     if (value !== undefined && !isSameValue(value, '1'))
@@ -154,13 +157,14 @@ function checkTarget(intent: DnatIntent, draft: Draft, before: Stored<'nat'> | n
   if (intent.to.link !== undefined) checkReference('/to/link', 'link', intent.to.link, draft);
   const assigned = resolveNames(intent, before?.assigned ?? {}, draft);
   checkPublished(intent, assigned, draft, before);
-  const isHopeless =
-    intent.address !== null && isLoopback(intent.address) && localnetOf(intent, assigned) === null;
-  if (isHopeless)
-    throw new Problem(
-      'unprocessable',
-      `/address: only what is on a network of a bridge or link of netnsd's in ${intent.namespace} can be reached from ${String(intent.address)}, by whichever interface; make that first, without a point in its interface name, and leave /inInterface out`,
-    );
+}
+
+function checkOthers(
+  intent: MasqueradeIntent | SnatIntent,
+  draft: Draft,
+  before: Stored<'nat'> | null,
+): void {
+  checkOverlap({ intent, assigned: resolveNames(intent, {}, draft) }, before, draft);
 }
 
 function completeNat(spec: NatSpec): NatIntent {
@@ -213,6 +217,7 @@ function checkOutgoing(nat: MasqueradeIntent | SnatIntent): void {
       '/toAddress',
       `${nat.toAddress} is not of the family of what it translates (IPv${family})`,
     );
+  if (nat.type === 'snat') checkRoutable('/toAddress', nat.toAddress);
   if (nat.inInterface !== null && nat.inInterface === nat.outInterface)
     throw invalidField('/outInterface', 'is the same as /inInterface; traffic must leave by another');
   if (nat.source !== null && nat.forward === 'established' && parsePrefix(nat.source).prefixLength === 0)
@@ -234,6 +239,18 @@ function checkDnat(intent: DnatIntent): void {
     );
   if (address !== null && familyOf(address) !== natFamily(intent))
     throw invalidField('/address', `${address} is not of the family of /to (IPv${natFamily(intent)})`);
+  // 127.0.0.1 can be published; for ::1 the kernel has no route_localnet.
+  if (address !== null && !isLoopback(address)) checkRoutable('/address', address);
+  if (to.address !== undefined) checkRoutable('/to/address', to.address);
+}
+
+function checkRoutable(pointer: string, address: string): void {
+  const problem = explainUnroutable(address);
+  if (problem !== null)
+    throw invalidField(
+      pointer,
+      `${problem}, and nothing is led from there, or to there, by another interface`,
+    );
 }
 
 /** The link or bridge that a rule follows. */

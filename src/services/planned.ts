@@ -12,7 +12,7 @@ import { refText, type Kind, type Ref } from '../schemas/common.ts';
 import { BRIDGE_FIREWALL_TIE, bridgeIntent, forwardingTie } from './bridge-firewall.ts';
 import type { Draft, Touched } from './draft.ts';
 import { tiesOf } from './kinds.ts';
-import { firewallTie, localnetTie } from './nat-names.ts';
+import { firewallTie, localnetTie } from './nat-ties.ts';
 import { linksAmong, linksLedTo, reflectingEnds } from './reflecting.ts';
 import { placed } from './scope.ts';
 

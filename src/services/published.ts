@@ -1,6 +1,7 @@
-import type { Stored } from '../db/resources.ts';
+import type { ResourceRepository, Stored } from '../db/resources.ts';
 import { listeningSockets, processOfSocket, type Listening } from '../kernel/listening.ts';
 import { isLoopback, localnetOf } from '../plan/publish.ts';
+import type { Family } from '../schemas/address.ts';
 import { HOST } from '../schemas/common.ts';
 import { AUTO_PORT, parsePorts } from '../schemas/format.ts';
 import { natFamily, type DnatIntent, type NatAssigned } from '../schemas/nat.ts';
@@ -12,7 +13,11 @@ const AUTO_PORTS = { first: 30_000, last: 32_767 };
 
 /** How published ports that can meet in one packet stand in needs. */
 export function publishedTie(intent: DnatIntent): string {
-  return `published ${intent.protocol} port, IPv${natFamily(intent)}`;
+  return portTie(intent.protocol, natFamily(intent));
+}
+
+function portTie(protocol: DnatIntent['protocol'], family: Family): string {
+  return `published ${protocol} port, IPv${family}`;
 }
 
 /** The port that a rule publishes; null if it is still to be chosen. */
@@ -27,25 +32,83 @@ export function checkPublished(
   draft: Draft,
   before: Stored<'nat'> | null,
 ): void {
-  const port = portOf(intent, assigned);
-  if (port === null) return;
+  checkReachable(intent, assigned);
+  if (before !== null && isAsBefore(intent, before)) {
+    checkFollowing(intent, before.assigned, assigned);
+    return;
+  }
+  const { port } = intent;
+  // Of those that are chosen, what is free is taken.
+  if (port === AUTO_PORT) return;
   const other = otherWith(intent, port, draft);
   if (other !== null)
     throw taken(`the published ${intent.protocol} port ${port}`, { kind: 'nat', name: other });
-  if (intent.namespace !== HOST || isAsBefore(intent, before)) return;
+  if (intent.namespace !== HOST) return;
   const socket = socketWith(intent, assigned, port);
-  if (socket !== null) throw held(socket);
+  if (socket !== null) throw held(socket, '/port');
+}
+
+/**
+ * The same for a rule that follows what has changed elsewhere: it may be published at 127.0.0.1 as well now, where a socket
+ * listens; or nowhere any more.
+ */
+export function checkFollowing(intent: DnatIntent, before: NatAssigned, after: NatAssigned): void {
+  if (localnetOf(intent, before) !== null) checkReachable(intent, after);
+  const port = portOf(intent, after);
+  if (intent.namespace !== HOST || port === null) return;
+  const socket = socketsIn(intent, port).find(
+    (each) => isMet(intent, after, each) && !isMet(intent, before, each),
+  );
+  if (socket === undefined) return;
+  const { slug, message } = held(socket, `nat/${intent.name}, which would be published at 127.0.0.1 too`);
+  throw new Problem(slug, message, { references: [{ kind: 'nat', name: intent.name }] });
+}
+
+/** Throws if a port that is published at 127.0.0.1 alone can't be reached there. */
+function checkReachable(intent: DnatIntent, assigned: NatAssigned): void {
+  const { name, address, namespace } = intent;
+  if (!isAtLoopbackAlone(intent) || localnetOf(intent, assigned) !== null) return;
+  throw new Problem(
+    'unprocessable',
+    `nat/${name}, /address: only what is on a network of a bridge or link of netnsd's in ${namespace} can be reached from ${String(address)}, by whichever interface; make that first, without a point in its interface name, and leave /inInterface out`,
+    { references: [{ kind: 'nat', name }] },
+  );
+}
+
+/** The rule of `host` that would get what is sent to a listener of TCP; null if there is none. */
+export function ruleInFrontOf(
+  { host, port }: { host: string; port: number },
+  resources: Pick<ResourceRepository, 'needing' | 'get'>,
+): string | null {
+  const hosts = host === 'localhost' ? ['127.0.0.1', '::1'] : [host];
+  const names = ([4, 6] as const).flatMap((family) =>
+    resources.needing({ namespace: HOST, what: portTie('tcp', family) }).map(({ name }) => name),
+  );
+  const isInFront = (name: string): boolean => {
+    const { intent, assigned = {} } = resources.get('nat', name) ?? {};
+    const text = intent?.type === 'dnat' ? portOf(intent, assigned) : null;
+    if (intent?.type !== 'dnat' || text === null) return false;
+    const { first, last } = parsePorts(text);
+    const at = hosts.map((each) => ({ address: canonicalText(each) }));
+    return port >= first && port <= last && at.some((each) => isMet(intent, assigned, each));
+  };
+  return names.find(isInFront) ?? null;
+}
+
+/** Whether a rule is nowhere but at 127.0.0.1. */
+export function isAtLoopbackAlone({ address }: DnatIntent): boolean {
+  return address !== null && isLoopback(address);
 }
 
 /** A port that is free now, or the one that the rule has already. */
 export function choosePort(intent: DnatIntent, before: Stored<'nat'> | null, draft: Draft): string {
   const kept =
     before?.intent.type === 'dnat' && before.intent.port === AUTO_PORT ? before.assigned.port : null;
-  if (typeof kept === 'string') return kept;
   const others = othersOf(intent, draft);
-  const sockets = intent.namespace === HOST ? socketsFor(intent) : [];
+  const sockets = intent.namespace === HOST ? listeningSockets(intent.protocol) : [];
   const isTaken = (port: number): boolean =>
     sockets.some((socket) => socket.port === port) || others.some((other) => meets(intent, `${port}`, other));
+  if (typeof kept === 'string' && (isAsBefore(intent, before) || !isTaken(Number(kept)))) return kept;
   for (let port = AUTO_PORTS.first; port <= AUTO_PORTS.last; port++) if (!isTaken(port)) return String(port);
   throw new Problem(
     'limit-reached',
@@ -93,18 +156,17 @@ function isAsBefore(intent: DnatIntent, before: Stored<'nat'> | null): boolean {
   return fields.every((field) => was[field] === intent[field]) && natFamily(was) === natFamily(intent);
 }
 
-function socketsFor({ protocol }: DnatIntent): Listening[] {
-  return protocol === 'sctp' ? [] : listeningSockets(protocol);
+function socketsIn(intent: DnatIntent, port: string): Listening[] {
+  const { first, last } = parsePorts(port);
+  return listeningSockets(intent.protocol).filter((socket) => socket.port >= first && socket.port <= last);
 }
 
 /** A socket that would get nothing any more; netnsd's own counts wherever it is bound. */
 function socketWith(intent: DnatIntent, assigned: NatAssigned, port: string): Listening | null {
-  const { first, last } = parsePorts(port);
-  const inRange = socketsFor(intent).filter((socket) => socket.port >= first && socket.port <= last);
-  return inRange.find((socket) => isMet(intent, assigned, socket) || isOwn(socket)) ?? null;
+  return socketsIn(intent, port).find((socket) => isMet(intent, assigned, socket) || isOwn(socket)) ?? null;
 }
 
-function isMet(intent: DnatIntent, assigned: NatAssigned, { address }: Listening): boolean {
+function isMet(intent: DnatIntent, assigned: NatAssigned, { address }: Pick<Listening, 'address'>): boolean {
   const family = natFamily(intent);
   if (address === '::') return true;
   if ((family === 6) !== address.includes(':')) return false;
@@ -116,7 +178,7 @@ function isMet(intent: DnatIntent, assigned: NatAssigned, { address }: Listening
 
 /** As `listeningSockets` writes it. */
 function canonicalText(address: string): string {
-  if (!address.includes(':')) return address;
+  if (!address.includes(':') || address === '::') return address;
   const [head = '', tail = ''] = address.split('::');
   const [left, right] = [head, tail].map((part) => (part === '' ? [] : part.split(':')));
   const zeros = Array.from({ length: 8 - (left?.length ?? 0) - (right?.length ?? 0) }, () => '0');
@@ -127,14 +189,14 @@ function isOwn({ inode }: Listening): boolean {
   return processOfSocket(inode)?.pid === process.pid;
 }
 
-function held({ protocol, address, port, inode }: Listening): Problem {
+function held({ protocol, address, port, inode }: Listening, subject: string): Problem {
   const holder = processOfSocket(inode);
   const at = `${protocol} port ${port} of ${address.includes(':') ? `[${address}]` : address}`;
   if (holder?.pid === process.pid)
-    return new Problem('unprocessable', `/port: netnsd's own API listens at ${at}; choose another`);
+    return new Problem('unprocessable', `${subject}: netnsd's own API listens at ${at}; choose another`);
   const by = holder === null ? 'a socket of this machine' : `${holder.name} (process ${holder.pid})`;
   return new Problem(
     'foreign-object',
-    `/port: ${by} listens at ${at}, and would get nothing any more; choose another port or address, or end it first`,
+    `${subject}: ${by} listens at ${at}, and would get nothing any more; choose another port or address, or end it first`,
   );
 }

@@ -9,7 +9,7 @@ import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common
 import type { AnyPlaced } from '../schemas/resource.ts';
 import { BRIDGE_FIREWALL_TIE, bridgeIntent } from './bridge-firewall.ts';
 import { tiesOf } from './kinds.ts';
-import { firewallTie } from './nat-names.ts';
+import { firewallTie } from './nat-ties.ts';
 import { linksAmong, reflectingEnds } from './reflecting.ts';
 
 /** A part of what is recorded that can be put in order by itself: whatever it needs is in it. */

@@ -17,7 +17,7 @@ import { isSameValue } from '../schemas/sysctl.ts';
 import { rulesIn } from './bridge-firewall.ts';
 import { chainMarksIn } from './chain-marks.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
-import { firewallTie } from './nat-names.ts';
+import { firewallTie } from './nat-ties.ts';
 import type { SeenAddress, SeenLink, SeenSpace } from './watch-window.ts';
 
 /** An interface of a resource, as it is to be, and by which index it was last seen. */

@@ -10,7 +10,7 @@ import { HOST, refText, type Ref } from '../schemas/common.ts';
 import { FirewallWatch } from './firewall-watch.ts';
 import { routeTie } from './interface.ts';
 import { NamespaceIds } from './namespace-ids.ts';
-import { firewallTie } from './nat-names.ts';
+import { firewallTie } from './nat-ties.ts';
 import { Suspicion, devicesUp } from './suspicion.ts';
 import { WatchWindow, type Seen } from './watch-window.ts';
 

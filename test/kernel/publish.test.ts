@@ -1,91 +1,20 @@
-import { once } from 'node:events';
-import { createSocket } from 'node:dgram';
-import { existsSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { startDaemon, type Daemon } from '../support/daemon.ts';
+import { startDaemon } from '../support/daemon.ts';
+import {
+  HOST_ADDRESS,
+  HOST_ADDRESS6,
+  ask,
+  hairpins,
+  listen,
+  localnet,
+  makeNetwork,
+  neverPausing,
+  processesOf,
+  web,
+} from '../support/published.ts';
 import { answerSctp, askSctp } from '../support/sctp.ts';
 import { rulesOf, run } from '../support/shell.ts';
-
-const HOST_ADDRESS = '198.51.100.2';
-const HOST_ADDRESS6 = '2001:db8:51::2';
-
-/** Processes that set hairpin mode: none where the kernel does not filter bridges. */
-const hairpins = existsSync('/proc/sys/net/bridge') ? 1 : 0;
-
-/** `blue` (.1) and `red` (.2) behind br00, with both families and default routes. */
-async function makeNetwork({ request }: Daemon): Promise<void> {
-  await request.post('/bridges').send({ name: 'br00', addresses: ['10.1.1.3/24', 'fd00:1::3/64'] });
-  for (const [at, name] of ['blue', 'red'].entries()) {
-    await request.post('/namespaces').send({ name });
-    const routes = [
-      { to: 'default', via: '10.1.1.3' },
-      { to: 'default', via: 'fd00:1::3' },
-    ];
-    const addresses = [`10.1.1.${at + 1}/24`, `fd00:1::${at + 1}/64`];
-    const peer = { interface: 'eth0', namespace: name, addresses, routes };
-    const link = { name: `to-${name}`, type: 'veth', bridge: 'br00', peer };
-    expect((await request.post('/links').send(link)).status).toBe(201);
-  }
-}
-
-function inside(namespace: string | null, ...args: string[]): [string, string[]] {
-  const [file = '', ...rest] = args;
-  return namespace === null ? [file, rest] : ['ip', ['netns', 'exec', namespace, ...args]];
-}
-
-/** Gives the id of the process, not the process, which is a promise of its end. */
-async function background(namespace: string | null, script: string): Promise<number | undefined> {
-  const child = execa(...inside(namespace, process.execPath, '-e', script), { reject: false });
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await child;
-  });
-  await once(child.stdout, 'data');
-  return child.pid;
-}
-
-/** Listens on a port, and answers with its own name and the client's address. */
-async function listen(namespace: string | null, protocol: 'tcp' | 'udp', port: number, at = '::') {
-  const name = namespace ?? 'host';
-  const tcp = `require('node:net').createServer((s) => s.end('${name} to ' + s.remoteAddress.replace('::ffff:', ''))).listen(${port}, '${at}', () => console.log('ready'))`;
-  const udp = `const s = require('node:dgram').createSocket('udp6'); s.on('message', (_, r) => s.send('${name}', r.port, r.address)); s.bind(${port}, () => console.log('ready'))`;
-  return background(namespace, protocol === 'tcp' ? tcp : udp);
-}
-
-/** What an address and port answer within a second, or nothing. */
-async function ask(
-  from: string | null,
-  host: string,
-  port: number,
-  protocol: 'tcp' | 'udp' = 'tcp',
-): Promise<string> {
-  const tcp = `const s = require('node:net').connect(${port}, '${host}'); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
-  const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); s.close() }); s.send('?', ${port}, '${host}'); setTimeout(() => process.exit(1), 1000).unref()`;
-  const { stdout } = await execa(...inside(from, process.execPath, '-e', protocol === 'tcp' ? tcp : udp), {
-    reject: false,
-    timeout: 3000,
-  });
-  return stdout;
-}
-
-const web = {
-  name: 'web',
-  type: 'dnat',
-  protocol: 'tcp',
-  port: '8080',
-  to: { address: '10.1.1.1', port: '80' },
-};
-
-async function localnet(device = 'br00'): Promise<string> {
-  return (await run('cat', `/proc/sys/net/ipv4/conf/${device}/route_localnet`)).trim();
-}
-
-async function processesOf({ request }: Daemon): Promise<number> {
-  const { body } = await request.get('/operations?limit=1');
-  return body.items[0].processes;
-}
 
 describe('a published port', () => {
   it('is reached from outside, the host, its 127.0.0.1, the same bridge and itself', async () => {
@@ -290,53 +219,6 @@ describe('127.0.0.1', () => {
   });
 });
 
-describe('a port that something else has', () => {
-  it('is refused, naming the process that listens there, or netnsd’s own API', async () => {
-    const daemon = await startDaemon();
-    await makeNetwork(daemon);
-    const { request } = daemon;
-    const pid = await listen(null, 'tcp', 8080);
-    const refused = await request.post('/nat').send(web);
-    expect([refused.status, refused.body.detail]).toEqual([
-      409,
-      expect.stringContaining(`(process ${String(pid)})`),
-    ]);
-    expect((await request.post('/nat').send({ ...web, port: '8000-8100' })).status).toBe(409);
-    expect((await request.post('/nat').send({ ...web, protocol: 'udp' })).status).toBe(201);
-    const own = createServer().listen(8099, '127.0.0.1');
-    await once(own, 'listening');
-    onTestFinished(() => void own.close());
-    const api = await request.post('/nat').send({ ...web, name: 'api', port: '8099' });
-    expect([api.status, api.body.detail]).toEqual([422, expect.stringContaining("netnsd's own API")]);
-    const socket = createSocket('udp4').bind(5353, HOST_ADDRESS);
-    await once(socket, 'listening');
-    onTestFinished(() => void socket.close());
-    const dns = { ...web, name: 'dns', protocol: 'udp', port: '5353' };
-    expect((await request.post('/nat').send(dns)).status).toBe(422);
-  });
-
-  it('is taken from a range, told, and kept', async () => {
-    const daemon = await startDaemon();
-    await makeNetwork(daemon);
-    await listen('blue', 'tcp', 80);
-    const { request } = daemon;
-    await listen(null, 'tcp', 30_000);
-    await request.post('/nat').send({ ...web, port: '30001-30002', to: { address: '10.1.1.1', port: '80' } });
-    const first = await request.post('/nat').send({ ...web, name: 'first', port: 'auto' });
-    expect([first.status, first.body.port, first.body.status.port]).toEqual([201, 'auto', '30003']);
-    const second = await request.post('/nat').send({ ...web, name: 'second', port: 'auto' });
-    expect(second.body.status.port).toBe('30004');
-    await request.delete('/nat/web');
-    const changed = await request.patch('/nat/first').send({ to: { port: '81' } });
-    expect([changed.status, changed.body.status.port]).toEqual([200, '30003']);
-    expect((await request.post('/nat').send({ ...web, port: '30003' })).status).toBe(422);
-    expect(await ask('internet', HOST_ADDRESS, 30_004)).toMatch(/^blue/);
-    expect(
-      (await request.post('/nat').send({ ...web, port: 'auto', to: { address: '10.1.1.1' } })).status,
-    ).toBe(400);
-  });
-});
-
 describe('a rule by name', () => {
   it('follows the address of its link, and keeps it from going unnoticed', async () => {
     const daemon = await startDaemon();
@@ -455,21 +337,7 @@ describe('a change in place', () => {
     const { request } = daemon;
     await listen('blue', 'udp', 53);
     await listen('red', 'udp', 53);
-    const sender = execa(
-      ...inside(
-        'internet',
-        process.execPath,
-        '-e',
-        `const s = require('node:dgram').createSocket('udp4'); s.on('message', (d) => console.log(String(d))); setInterval(() => s.send('?', 5353, '${HOST_ADDRESS}'), 50); s.on('error', () => {})`,
-      ),
-      { reject: false, buffer: false },
-    );
-    let last = '';
-    sender.stdout.on('data', (said) => (last = String(said).trim().split('\n').at(-1) ?? ''));
-    onTestFinished(async () => {
-      sender.kill('SIGKILL');
-      await sender;
-    });
+    const sender = neverPausing('internet', HOST_ADDRESS, 5353);
     const dns = {
       ...web,
       name: 'dns',
@@ -478,20 +346,16 @@ describe('a change in place', () => {
       to: { address: '10.1.1.1', port: '53' },
     };
     expect((await request.post('/nat').send(dns)).status).toBe(201);
-    await expect.poll(() => last, { timeout: 5000 }).toBe('blue');
+    await expect.poll(sender, { timeout: 5000 }).toBe('blue');
     const dry = await request.patch('/nat/dns?dryRun=true').send({ to: { address: '10.1.1.2' } });
     expect(dry.body.commands).toContain('conntrack -D -f ipv4 -p udp --orig-port-dst 5353');
     expect((await request.patch('/nat/dns').send({ to: { address: '10.1.1.2' } })).status).toBe(200);
     // One of them has hairpin mode move from the one port to the other.
     expect(await processesOf(daemon)).toBe(2 + hairpins);
-    await expect.poll(() => last, { timeout: 5000 }).toBe('red');
+    await expect.poll(sender, { timeout: 5000 }).toBe('red');
     expect((await request.patch('/nat/dns').send({ labels: { a: 'b' } })).status).toBe(200);
     expect(await processesOf(daemon)).toBe(0);
     expect((await request.delete('/nat/dns')).status).toBe(204);
-    last = '';
-    await new Promise((resolve) => {
-      setTimeout(resolve, 300);
-    });
-    expect(last).toBe('');
+    expect(await sender()).toBe('');
   });
 });

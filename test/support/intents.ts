@@ -251,7 +251,7 @@ function natOf(
     return { kind: 'nat', name: common.name, intent, assigned: {} };
   }
   const { protocol, isRange, address, at } = more;
-  const [first, ...others] = six ? ['2001:db8::1', '::1'] : ['198.51.100.2', '127.0.0.1'];
+  const [first, ...others] = six ? ['2001:db8::1', '2001:db8::2'] : ['198.51.100.2', '127.0.0.1'];
   const ports = (from: number): string => (isRange ? `${from}-${from + 20}` : String(from));
   const [target, network] = six ? ['fd00::1', 'fd00::/64'] : ['10.0.0.1', '10.0.0.0/24'];
   const intent = natKind.complete({
