@@ -16,5 +16,7 @@ export default defineConfig({
     // A test that can't be run is to fail, not to be passed over.
     allowOnly: false,
     passWithNoTests: false,
+    // A golden file that is missing is no new one, but for `-u`.
+    update: 'none',
   },
 });

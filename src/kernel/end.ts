@@ -21,6 +21,7 @@ export function observedOptions(
       ...(isAsked('isolatedPort') && found.isolatedPort ? { isolatedPort: true } : {}),
       ...(isAsked('hairpin') && found.hairpin ? { hairpin: true } : {}),
       ...(isAsked('rate') && found.egressKbit !== null ? { rate: { egressKbit: found.egressKbit } } : {}),
+      ...(isAsked('policing') && found.policing !== null ? { policing: found.policing } : {}),
       ...(isAsked('offload') && found.checksum !== null ? { offload: { checksum: found.checksum } } : {}),
     },
   };
@@ -36,19 +37,29 @@ export function withExtras(
   return {
     ...options,
     egressKbit: extras.egressKbit.get(name) ?? null,
+    policing: extras.policing.get(name) ?? null,
     checksum: extras.checksum.get(name) ?? null,
   };
 }
 
 /** What has to be asked of the other tools in each namespace; those of which nothing has are left out. */
 export function extrasOf(
-  ends: readonly { namespace: string; isShaped: boolean; offload: DeviceOptions['offload'] }[],
+  ends: readonly {
+    namespace: string;
+    isShaped: boolean;
+    isPoliced: boolean;
+    offload: DeviceOptions['offload'];
+  }[],
 ): Map<string, ExtrasRequest> {
   const requests = new Map<string, ExtrasRequest>();
-  for (const { namespace, isShaped, offload: checked } of ends) {
-    const { rate = false, offload = false } = requests.get(namespace) ?? {};
-    const request = { rate: rate || isShaped, offload: offload || checked !== undefined };
-    if (request.rate || request.offload) requests.set(namespace, request);
+  for (const { namespace, isShaped, isPoliced, offload: checked } of ends) {
+    const { rate = false, policing = false, offload = false } = requests.get(namespace) ?? {};
+    const request = {
+      rate: rate || isShaped,
+      policing: policing || isPoliced,
+      offload: offload || checked !== undefined,
+    };
+    if (request.rate || request.policing || request.offload) requests.set(namespace, request);
   }
   return requests;
 }

@@ -65,6 +65,13 @@ const rows: Row[] = [
     'assumption',
     /tc .*qdisc/,
   ],
+  // The place for filters is not there, or another one is; or the filter itself is not, or is there already.
+  [/Parent Qdisc doesn't exists|Invalid qdisc name: must match existing qdisc/, 'assumption', /tc /],
+  [
+    /Cannot find specified filter chain|Filter with specified priority\/protocol not found|Filter already exists|File exists/,
+    'assumption',
+    /tc .*filter/,
+  ],
   [/no device matches name/, 'assumption', /ethtool/],
   // It is no port any more.
   [/Operation not supported/, 'assumption', /type bridge_slave/],
@@ -76,6 +83,11 @@ const rows: Row[] = [
   [/An interface with the same name exists in the target netns/, 'foreign-object'],
   [/RTNETLINK answers: File exists|VXLAN device with the specified VNI already exists/, 'foreign-object'],
   [/NLM_F_REPLACE needed to override/, 'foreign-object', /tc .*qdisc/],
+  [
+    /Specified filter (kind|protocol) does not match existing one|This filter block is shared/,
+    'foreign-object',
+    /tc .*filter/,
+  ],
   [/Device or resource busy|Address already in use/, 'in-use'],
   // It can't be.
   [
@@ -108,6 +120,7 @@ const rows: Row[] = [
     'kernel-unsupported',
   ],
   [/qdisc kind is unknown|Unknown qdisc/, 'kernel-unsupported', /tc .*qdisc/],
+  [/TC classifier not found|Failed to load TC action module/, 'kernel-unsupported', /tc .*filter/],
   [/missing kernel module|Warning: Extension .* is not supported/, 'kernel-unsupported'],
   // Passing, or a matter of rights.
   [/xtables lock|Another app is currently holding/, 'firewall-busy'],

@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import type { Features } from '../schemas/inspect.ts';
 
-/** The module that has each feature, and the option that a kernel is built with for it. */
-const sources: Record<Exclude<keyof Features, 'ipv6'>, [module: string, option: string]> = {
+/** Each module that features are of, and the option that a kernel is built with for it. */
+const sources = {
   bridge: ['bridge', 'BRIDGE'],
   veth: ['veth', 'VETH'],
   vxlan: ['vxlan', 'VXLAN'],
@@ -16,7 +16,10 @@ const sources: Record<Exclude<keyof Features, 'ipv6'>, [module: string, option: 
   iptablesLegacy: ['ip_tables', 'IP_NF_IPTABLES'],
   bridgeNetfilter: ['br_netfilter', 'BRIDGE_NETFILTER'],
   conntrack: ['nf_conntrack', 'NF_CONNTRACK'],
-};
+  ingress: ['sch_ingress', 'NET_SCH_INGRESS'],
+  matchall: ['cls_matchall', 'NET_CLS_MATCHALL'],
+  police: ['act_police', 'NET_ACT_POLICE'],
+} as const satisfies Record<string, readonly [module: string, option: string]>;
 
 /**
  * What the kernel can do, or null where that can't be told.
@@ -57,7 +60,14 @@ export async function readFeatures(): Promise<Features> {
     iptablesLegacy: has('iptablesLegacy'),
     bridgeNetfilter: has('bridgeNetfilter'),
     conntrack: has('conntrack'),
+    policing: all([has('ingress'), has('matchall'), has('police')]),
   };
+}
+
+/** Whether all of them are there: not if it is known of one that it is not. */
+function all(parts: readonly (boolean | null)[]): boolean | null {
+  if (parts.includes(false)) return false;
+  return parts.includes(null) ? null : true;
 }
 
 /** The names in a list of modules, as /sys/module has them; null if there is no such list. */

@@ -101,6 +101,7 @@ function optionsOf(object: Json, linkInfo: Json): ObservedOptions {
     // In no answer of `ip`.
     sysctls: {},
     egressKbit: null,
+    policing: null,
     checksum: null,
   };
 }

@@ -177,7 +177,8 @@ const MARK = 'address show dev lo';
 /**
  * `bash` does the sysctls with its builtins and then becomes `ip`: all in one process. Names and values are
  * arguments, never part of the script. Not any `sh`: dash reads byte by byte, and of a sysctl with several numbers
- * the kernel gives only the first to whoever does not read it at once.
+ * the kernel gives only the first to whoever does not read it at once. What was empty, or could not be read, is emptied
+ * again by an empty line, as far as the kernel lets itself be told so.
  */
 const SCRIPT = `
 while [ $# -gt 0 ]; do
@@ -185,7 +186,8 @@ while [ $# -gt 0 ]; do
   case $1 in
     wait) IFS= read -r _ || exit 65; shift 1 ;;
     read) value=; IFS= read -r value < "$file"; printf '%s\\n' "$value"; shift 2 ;;
-    write) printf '%s' "$3" > "$file" || { echo "sysctl $2: cannot be set to '$3'" >&2; exit 64; }; shift 3 ;;
+    write) [ -n "$3" ] || { echo 2>/dev/null >"$file"; shift 3; continue; }
+      printf '%s' "$3" > "$file" || { echo "sysctl $2: cannot be set to '$3'" >&2; exit 64; }; shift 3 ;;
   esac
 done
 exec ip -j -d -s -batch -`;

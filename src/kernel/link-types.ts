@@ -1,5 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { macvlanModes, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
+import {
+  macvlanModes,
+  openersOf,
+  type ObservedKindFields,
+  type SingleIntent,
+} from '../schemas/link-types.ts';
 import { numberOrNull, parseInterfaces, text, type KernelInterface } from './interface.ts';
 import type { Answer, Read } from './sessions.ts';
 import type { Inside } from './snapshot.ts';
@@ -29,7 +34,7 @@ export function parseKindFields(
       return { ...options, device: by };
     }
     case 'tap':
-      return tapIn(found, intent);
+      return tapIn(found, openersOf(intent));
   }
 }
 

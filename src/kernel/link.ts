@@ -1,6 +1,7 @@
 import { sysctlOfInterface, sysctlsOfEnd, type ObservedOptions } from '../schemas/end.ts';
 import {
   namedEnds,
+  policedKbit,
   shapingOf,
   type EndIntent,
   type EndName,
@@ -40,6 +41,7 @@ export async function readExtrasOfLink(processes: Processes, link: LinkIntent): 
     namedEnds(link).map(({ name, end: { namespace, offload } }) => ({
       namespace,
       isShaped: shapingOf(link, name) !== null,
+      isPoliced: policedKbit(link) !== null,
       offload,
     })),
   );
@@ -66,7 +68,9 @@ export function asWritten(link: LinkIntent, observed: ObservedLink): ObservedLin
     const { options } = end;
     if (options === null || options === undefined) return end;
     const egressKbit = shapingOf(link, name)?.egressKbit ?? null;
-    const unread = { sysctls, egressKbit, checksum: offload?.checksum ?? null };
+    const ingressKbit = policedKbit(link);
+    const policing = ingressKbit === null ? null : { ingressKbit };
+    const unread = { sysctls, egressKbit, policing, checksum: offload?.checksum ?? null };
     return { ...end, options: { ...options, ...unread } };
   };
   const end = { ...observed, ...written('own', link, observed) };

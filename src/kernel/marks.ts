@@ -10,6 +10,9 @@ export const ROUTE_PROTOCOL = '115';
 /** The handle of every queueing discipline that netnsd adds (tc(8)): the digits of the group, with those that fit. */
 export const RATE_HANDLE = '5173:';
 
+/** The place of netnsd's filter among those of what a device receives (tc(8), `pref`): the same digits. */
+export const POLICE_PREF = '5173';
+
 /** What the comment of every rule of ours begins with. */
 export const COMMENT_PREFIX = 'netnsd:';
 

@@ -65,7 +65,14 @@ export function requestFor({ candidates, identities }: Recognition): SnapshotReq
     .flatMap(({ namespace, options }) =>
       options === undefined
         ? []
-        : [{ namespace, isShaped: options.rate !== undefined, offload: options.offload }],
+        : [
+            {
+              namespace,
+              isShaped: options.rate !== undefined,
+              isPoliced: options.policing !== undefined,
+              offload: options.offload,
+            },
+          ],
     );
   return {
     namespaces,

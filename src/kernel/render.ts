@@ -1,10 +1,10 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
 import { flowFilters } from './flows.ts';
-import { DEVICE_GROUP, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
+import { DEVICE_GROUP, POLICE_PREF, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
-import { bridgeOptions, onOff, routeTokens, shaperTokens, vxlanOptions } from './tokens.ts';
+import { bridgeOptions, onOff, policeTokens, routeTokens, shaperTokens, vxlanOptions } from './tokens.ts';
 
 /** A step as its tool takes it. */
 export type Rendered =
@@ -155,8 +155,14 @@ const renderers: Renderers = {
     setDevice(device, ['type', 'bridge_slave', ...onOff('isolated', isolated), ...onOff('hairpin', hairpin)]),
   // Never `replace`: it would take away what others have put there.
   'rate.set': ({ device, egressKbit, mtu, isNew }) =>
-    tc(device, [isNew ? 'add' : 'change'], ['tbf', ...shaperTokens(egressKbit, mtu)]),
-  'rate.delete': ({ device }) => tc(device, ['del'], []),
+    shaper(device, [isNew ? 'add' : 'change'], ['tbf', ...shaperTokens(egressKbit, mtu)]),
+  'rate.delete': ({ device }) => shaper(device, ['del'], []),
+  'ingress.add': ({ device }) => tc(device, ['qdisc', 'add', 'dev', device.name, 'ingress']),
+  'ingress.delete': ({ device }) => tc(device, ['qdisc', 'del', 'dev', device.name, 'ingress']),
+  'police.add': ({ device, ingressKbit }) =>
+    tc(device, ['filter', 'add', 'dev', device.name, 'ingress', ...policeTokens(ingressKbit)]),
+  'police.delete': ({ device }) =>
+    tc(device, ['filter', 'del', 'dev', device.name, 'ingress', 'pref', POLICE_PREF]),
   'offload.set': ({ device, checksum }) => ({
     tool: 'ethtool',
     namespace: device.namespace,
@@ -214,8 +220,11 @@ function setDevice(device: DeviceRef, change: (string | number)[]): Rendered {
   return ip(device.namespace, ['link', 'set', 'dev', device.name, ...change]);
 }
 
-function tc({ namespace, name }: DeviceRef, verb: string[], rest: (string | number)[]): Rendered {
-  const tokens = ['qdisc', ...verb, 'dev', name, 'root', 'handle', RATE_HANDLE, ...rest];
+function shaper(device: DeviceRef, verb: string[], rest: (string | number)[]): Rendered {
+  return tc(device, ['qdisc', ...verb, 'dev', device.name, 'root', 'handle', RATE_HANDLE, ...rest]);
+}
+
+function tc({ namespace }: DeviceRef, tokens: (string | number)[]): Rendered {
   return { tool: 'tc', namespace, line: tokens.map(token).join(' ') };
 }
 

@@ -44,6 +44,8 @@ export interface RunOutcome {
   answers: Answer[];
   /** What stood in the sysctls that were read or written before any was written, by namespace. */
   readings: ReadonlyMap<string, Record<string, string>>;
+  /** What stands in those that were written: the kernel may have made something else of a value. */
+  written: ReadonlyMap<string, Record<string, string>>;
   failure: CommandFailed | null;
 }
 
@@ -57,7 +59,8 @@ export async function run(
   { steps, expected, reads, beforeWriting }: Run,
 ): Promise<RunOutcome> {
   const sessions = new Sessions(processes, reads, beforeWriting ?? (() => undefined));
-  const outcome: RunOutcome = { ran: [], answers: [], readings: sessions.readings, failure: null };
+  const { readings, written } = sessions;
+  const outcome: RunOutcome = { ran: [], answers: [], readings, written, failure: null };
   const turns = pLimit(PROCESSES_AT_ONCE);
   try {
     await checkMarks(sessions, expected);
@@ -69,6 +72,7 @@ export async function run(
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
     }
+    await sessions.readBackHostSysctls(hostSysctlsIn(steps));
     for (const read of reads) outcome.answers.push(await sessions.answer(read));
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error;
@@ -77,6 +81,13 @@ export async function run(
     await sessions.close();
   }
   return outcome;
+}
+
+function hostSysctlsIn(steps: readonly Step[]): string[] {
+  const keys = steps.flatMap((step) =>
+    step.step === 'sysctl.set' && step.namespace === HOST ? [step.key] : [],
+  );
+  return [...new Set(keys)];
 }
 
 /** So many processes work side by side; more than a few a core gain nothing, and each start stops this one. */

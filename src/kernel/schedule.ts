@@ -35,13 +35,13 @@ export function schedule(steps: readonly Step[]): Stage[] {
     ];
     const number = earlier.reduce(
       (latest, touch) => Math.max(latest, touch.stage + (touch.target === target ? 0 : 1)),
-      lastOfTarget.get(target) ?? 0,
+      isMaking(step) ? 0 : (lastOfTarget.get(target) ?? 0),
     );
     const stage = (stages[number] ??= new Map<string, Invocation>());
     const invocation = stage.get(target) ?? { target, steps: [] };
-    invocation.steps.push({ step, rendered });
+    invocation.steps.splice(placeIn(invocation, step, touched), 0, { step, rendered });
     stage.set(target, invocation);
-    lastOfTarget.set(target, number);
+    lastOfTarget.set(target, Math.max(number, lastOfTarget.get(target) ?? 0));
     const touch = { stage: number, target };
     for (const key of touched.needs) needs.set(key, [...(needs.get(key) ?? []), touch]);
     for (const key of touched.changes) {
@@ -50,6 +50,28 @@ export function schedule(steps: readonly Step[]): Stage[] {
     }
   }
   return stages.map((stage) => [...stage.values()]);
+}
+
+/**
+ * What these have to do with others is known in full, while the order of addresses and routes counts between devices too.
+ * So many devices are made at once, and what is written to `/proc` of each then, before any comes up, is too.
+ */
+function isMaking({ step }: Step): boolean {
+  return step === 'veth.add' || step === 'bridge.add';
+}
+
+/**
+ * Where a step comes in an invocation: last. But to write sysctls takes a process of its own, so those of interfaces come
+ * together with others, as early as what they need allows.
+ */
+function placeIn({ steps }: Invocation, step: Step, { needs }: Touched): number {
+  if (step.step !== 'sysctl.set' || interfaceOfSysctl(step.key) === null) return steps.length;
+  return (
+    steps.findLastIndex((other) => {
+      if (other.rendered.tool === 'sysctl') return true;
+      return touchedBy(other.step).changes.some((key) => needs.includes(key));
+    }) + 1
+  );
 }
 
 interface Touch {
@@ -173,6 +195,10 @@ const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'port.set': ofDevice,
   'rate.set': ofDevice,
   'rate.delete': ofDevice,
+  'ingress.add': ofDevice,
+  'ingress.delete': ofDevice,
+  'police.add': ofDevice,
+  'police.delete': ofDevice,
   'offload.set': ofDevice,
   'address.add': ofDevice,
   'address.delete': ofDevice,

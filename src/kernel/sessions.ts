@@ -34,6 +34,8 @@ export class Sessions {
   readonly #open = new Map<string, IpSession>();
   /** What stood in sysctls before this run wrote any, by namespace: those to be read, and all that it writes. */
   readonly readings = new Map<string, Record<string, string>>();
+  /** What stands in those that it has written, read after it wrote them, by namespace. */
+  readonly written = new Map<string, Record<string, string>>();
   readonly #processes: Processes;
   readonly #sysctlsToRead: Map<string, string[]>;
   readonly #bound = new Set<string>();
@@ -75,6 +77,11 @@ export class Sessions {
     this.#beforeWriting(HOST, values, false);
   }
 
+  /** Reads what has become of sysctls of the daemon's own namespace that this run has written. */
+  async readBackHostSysctls(keys: readonly string[]): Promise<void> {
+    if (keys.length > 0) this.written.set(HOST, await readHostSysctls(keys));
+  }
+
   /**
    * `ip` remembers the index of a name, and a process inside a namespace keeps it alive: a process does not
    * outlast what another one takes from its namespace.
@@ -85,6 +92,7 @@ export class Sessions {
         if (step.step === 'namespace.delete' || step.step === 'namespace.add') {
           // What was read there says nothing of what bears the name from then on.
           this.readings.delete(step.namespace);
+          this.written.delete(step.namespace);
           if (step.step === 'namespace.add') this.#bound.add(step.namespace);
           return [step.namespace];
         }
@@ -111,19 +119,24 @@ export class Sessions {
     const wanted = namespace === HOST ? [] : [...(this.#sysctlsToRead.get(namespace) ?? []), ...written];
     const keys = [...new Set(wanted)].filter((key) => known[key] === undefined);
     const isToWait = keys.length > 0 && prelude.length > 0;
+    // What was written by a process before this one may be another by what this one writes: there are two names for
+    // some things, and `all` is for all.
+    const before = Object.keys(this.written.get(namespace) ?? {});
+    const back = prelude.length === 0 ? [] : [...new Set([...before, ...written])];
     const session = new IpSession(this.#processes, namespace, [
-      ...keys.map((key) => ({ do: 'read', key }) as const),
+      ...keys.map(reading),
       ...(isToWait ? [{ do: 'wait' } as const] : []),
       ...prelude,
+      ...back.map(reading),
     ]);
     this.#open.set(namespace, session);
-    const values = await session.readings(keys.length);
-    const read = Object.fromEntries(keys.map((key, at) => [key, values[at] ?? '']));
+    const read = await readingsOf(session, keys);
     this.readings.set(namespace, { ...known, ...read });
     if (isToWait) {
       this.#beforeWriting(namespace, read, this.#bound.has(namespace));
       session.proceed();
     }
+    if (back.length > 0) this.written.set(namespace, await readingsOf(session, back));
     return session;
   }
 
@@ -132,4 +145,13 @@ export class Sessions {
     this.#open.delete(namespace);
     await session?.close();
   }
+}
+
+function reading(key: string): Prelude {
+  return { do: 'read', key };
+}
+
+async function readingsOf(session: IpSession, keys: readonly string[]): Promise<Record<string, string>> {
+  const values = await session.readings(keys.length);
+  return Object.fromEntries(keys.map((key, at) => [key, values[at] ?? '']));
 }

@@ -65,6 +65,12 @@ interface StepFields {
   /** Makes the shaper of a device, or changes it if it is there (`isNew` false); its burst goes by the MTU. */
   'rate.set': OnDevice & { egressKbit: number; mtu: number; isNew: boolean };
   'rate.delete': OnDevice;
+  /** Makes the place at which all that a device receives meets filters (tc(8), `ingress`), and takes it away with them. */
+  'ingress.add': OnDevice;
+  'ingress.delete': OnDevice;
+  /** Has what comes faster dropped. The kernel can't change such a filter: it goes, and another one comes. */
+  'police.add': OnDevice & { ingressKbit: number };
+  'police.delete': OnDevice;
   'offload.set': OnDevice & { checksum: boolean };
   'port.attach': OnDevice & { master: string };
   'port.detach': OnDevice;

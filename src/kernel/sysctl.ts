@@ -54,8 +54,10 @@ function isGone(key: string): boolean {
 /** @throws CommandFailed saying why, as sysctl(8) would have failed */
 export async function writeHostSysctl(key: string, value: string): Promise<void> {
   try {
-    await writeFile(`/proc/sys/${sysctlFile(key)}`, value);
+    // Nothing at all would be no write; see the script of IpSession.
+    await writeFile(`/proc/sys/${sysctlFile(key)}`, value === '' ? '\n' : value);
   } catch (error) {
+    if (value === '' && !isGone(key)) return;
     const said = error instanceof Error ? error.message : String(error);
     const command = `sysctl -w ${key}=${value}`;
     if (isGone(key)) throw new CommandFailed(command, 1, said, { cause: 'assumption' });

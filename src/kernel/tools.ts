@@ -1,8 +1,10 @@
 import { HOST } from '../schemas/common.ts';
-import { CommandFailed } from './errors.ts';
+import type { Policing } from '../schemas/end.ts';
+import { AssumptionFailed, CommandFailed } from './errors.ts';
 import { asObject, text } from './interface.ts';
 import { parseToolJson } from './json.ts';
 import { RATE_HANDLE, namespacePath } from './marks.ts';
+import { devicesWithIngress, parseFilters, showFilters } from './policing.ts';
 import type { Ended, Processes } from './processes.ts';
 import { printCommand } from './render.ts';
 import type { Note } from './restore.ts';
@@ -12,6 +14,8 @@ import type { Invocation } from './schedule.ts';
 export interface Extras {
   /** At what netnsd's own shaper lets packets out, in kbit/s; devices without one are left out. */
   egressKbit: ReadonlyMap<string, number>;
+  /** What netnsd has there to drop what comes too fast; devices without it are left out. */
+  policing: ReadonlyMap<string, Policing>;
   /** Whether the device may leave checksums to whom it sends to. */
   checksum: ReadonlyMap<string, boolean>;
 }
@@ -19,33 +23,70 @@ export interface Extras {
 /** Which of it is asked for. */
 export interface ExtrasRequest {
   rate: boolean;
+  policing: boolean;
   offload: boolean;
 }
 
 /**
- * Reads them, one process a tool that is asked.
+ * Reads them, one process a tool that is asked; where something is policed, `tc` takes two.
  *
  * @throws CommandFailed
  */
 export async function readExtras(
   processes: Processes,
   namespace: string,
-  { rate, offload }: ExtrasRequest,
+  { rate, policing, offload }: ExtrasRequest,
 ): Promise<Extras> {
-  const [qdiscs, features] = await Promise.all([
-    rate ? readJson(processes, tcCommand(namespace, ['-j', 'qdisc', 'show'])) : [],
+  const [rates, features] = await Promise.all([
+    rate || policing ? readRates(processes, namespace, policing) : NO_RATES,
     offload ? readJson(processes, ethtoolCommand(namespace, ['--json', '-k', '*'])) : [],
   ]);
-  return { egressKbit: new Map(qdiscs.flatMap(rateOf)), checksum: new Map(features.flatMap(checksumOf)) };
+  return { ...rates, checksum: new Map(features.flatMap(checksumOf)) };
 }
 
-/** One process for all lines of `tc` in a namespace. */
+type Rates = Pick<Extras, 'egressKbit' | 'policing'>;
+const NO_RATES: Rates = { egressKbit: new Map(), policing: new Map() };
+
+async function readRates(processes: Processes, namespace: string, isPoliced: boolean): Promise<Rates> {
+  for (let turn = 0; turn < READING_TURNS; turn++) {
+    const qdiscs = await readJson(processes, tcCommand(namespace, ['-j', 'qdisc', 'show']));
+    // Which filters there are is told of one device at a time only.
+    const names = isPoliced ? devicesWithIngress(qdiscs) : [];
+    const policing = await readPolicing(processes, namespace, names);
+    if (policing !== null) return { egressKbit: new Map(qdiscs.flatMap(rateOf)), policing };
+  }
+  throw new CommandFailed('tc -force -batch -', null, 'what it shows changes faster than it can be read', {
+    cause: 'refusal',
+    refusal: 'kernel-error',
+  });
+}
+
+const READING_TURNS = 5;
+
+/** Null if something has gone meanwhile. */
+async function readPolicing(
+  processes: Processes,
+  namespace: string,
+  names: readonly string[],
+): Promise<Extras['policing'] | null> {
+  if (names.length === 0) return new Map();
+  const args = ['-force', '-batch', '-'];
+  const ended = await start(processes, tcCommand(namespace, args), showFilters(names));
+  const complaints = ended.stderr
+    .replaceAll(/^(?:Cannot find device ".*"|Command failed -:\d+)$/gm, '')
+    .trim();
+  if (ended.exitCode === null || complaints !== '') throw failureOf('tc -force -batch -', ended);
+  return parseFilters(ended.stdout, names);
+}
+
+/** One process for all lines of `tc` in a namespace, and one before it if filters of others could go with netnsd's. */
 export async function changeByTc(
   processes: Processes,
   namespace: string,
   steps: Invocation['steps'],
   note: Note,
 ): Promise<void> {
+  await checkAlone(processes, namespace, steps);
   const lines = steps.flatMap(({ rendered }) => (rendered.tool === 'tc' ? [rendered.line] : []));
   const ended = await start(processes, tcCommand(namespace, ['-batch', '-']), `${lines.join('\n')}\n`);
   if (ended.exitCode === 0) {
@@ -60,6 +101,22 @@ export async function changeByTc(
   const failure = failureOf(printed(failed) ?? 'tc -batch -', ended);
   note(failed, failure);
   throw failure;
+}
+
+/** With the place for filters go all that are in it; nobody can be kept from adding one at this very moment. */
+async function checkAlone(
+  processes: Processes,
+  namespace: string,
+  steps: Invocation['steps'],
+): Promise<void> {
+  const going = steps.flatMap(({ step }) => (step.step === 'ingress.delete' ? [step.device.name] : []));
+  const found = await readPolicing(processes, namespace, going);
+  const [other] = going.filter((name) => found?.get(name)?.isShared !== undefined || !found?.has(name));
+  if (other === undefined) return;
+  throw new AssumptionFailed(
+    `tc filter show dev ${other} ingress`,
+    `${other} in ${namespace} has other filters than those that netnsd knows`,
+  );
 }
 
 /** `ethtool` takes one change at a time. */

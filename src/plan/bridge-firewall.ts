@@ -1,11 +1,12 @@
 import type { KernelState, Rule } from '../kernel/state.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import type { EndIntent } from '../schemas/link.ts';
-import { familyOf, networkOf, type Family } from '../schemas/address.ts';
+import { alone, familyOf, networkOf, parsePrefix, type Family } from '../schemas/address.ts';
 import type { BridgeFirewall, ObservedBridgeFirewall, ObservedRules } from '../schemas/bridge-firewall.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { NEITHER_ANSWER_NOR_TRANSLATED, NO_ANSWER } from './answers.ts';
 import { BRIDGE_CHAINS } from './bridge-chains.ts';
 import { CHAINS, baseFirewall, firewallIn } from './firewall.ts';
 import { resourceIn, type Intent } from './intent.ts';
@@ -63,7 +64,7 @@ export function asPort<E extends EndIntent>(end: E, bridge: BridgeIntent | null,
 
 /**
  * All rules of a bridge in a namespace where any bridge has a firewall: those of its own firewall, and those by which
- * others know it. Those of one family are those of the other but for its networks.
+ * others know it. Those of one family are those of the other but for its addresses and networks.
  *
  * @param intent with all of its addresses, those that were chosen included
  * @param interfaceOf the interface of the bridge resource of that name
@@ -96,14 +97,13 @@ export function rulesOfBridge(
       ? make.filter(CHAINS.in, `-i ${own} -o ${own}`, 'ACCEPT')
       : // What was published and comes back to the same bridge passes: it was translated.
         make.mangle(BRIDGE_CHAINS.inbound, `-i ${own} -o ${own} ${BUT_TRANSLATED}`, 'DROP'),
-    ...(firewall.hostAccess ? [] : [make.mangle(BRIDGE_CHAINS.input, `-i ${own}`, 'DROP')]),
+    ...(firewall.inbound === 'any' ? [] : gateways(own, family, addresses, make)),
+    ...(firewall.hostAccess ? [] : [make.mangle(BRIDGE_CHAINS.input, `-i ${own} ${NO_ANSWER}`, 'DROP')]),
   ];
 }
 
 /** As iptables-save prints them. The state DNAT is that of all packets of a translated flow, in both directions. */
 const BUT_TRANSLATED = '-m conntrack ! --ctstate DNAT';
-const BUT_ANSWERS = '-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT';
-const ANSWERS = '-m conntrack --ctstate RELATED,ESTABLISHED';
 
 type Make = (chain: string, match: string, target: string) => Rule;
 interface Maker {
@@ -126,6 +126,20 @@ function closed(own: string, { mangle }: Maker): Rule[] {
   ];
 }
 
+/** Who comes by another way to an address of the bridge is sent to where it is told who is a stranger. */
+function gateways(own: string, family: Family, addresses: readonly string[], { mangle }: Maker): Rule[] {
+  return addresses
+    .map((text) => parsePrefix(text).address)
+    .filter((address) => familyOf(address) === family)
+    .map((address) =>
+      mangle(
+        BRIDGE_CHAINS.gateway,
+        `-d ${alone(address)} ! -i ${own} ${NEITHER_ANSWER_NOR_TRANSLATED}`,
+        BRIDGE_CHAINS.strange,
+      ),
+    );
+}
+
 /** What passes between the bridge and the rest of the world, other bridges included. */
 function outside(own: string, { isolated, inbound }: BridgeFirewall, { mangle, filter }: Maker): Rule[] {
   const { isolate, to, from, open, peers, inbound: guard } = BRIDGE_CHAINS;
@@ -135,9 +149,11 @@ function outside(own: string, { isolated, inbound }: BridgeFirewall, { mangle, f
     ...(isolated
       ? [mangle(isolate, `${out} ${BUT_TRANSLATED}`, to), mangle(isolate, `${into} ${BUT_TRANSLATED}`, from)]
       : [mangle(open, into, peers), filter(CHAINS.in, into, peers)]),
-    inbound === 'any' ? filter(CHAINS.in, into, 'ACCEPT') : mangle(guard, `${into} ${BUT_ANSWERS}`, 'DROP'),
-    filter(CHAINS.in, `-o ${own} ${ANSWERS}`, 'ACCEPT'),
-    filter(CHAINS.in, `-i ${own} ${ANSWERS}`, 'ACCEPT'),
+    inbound === 'any'
+      ? filter(CHAINS.in, into, 'ACCEPT')
+      : mangle(guard, `${into} ${NEITHER_ANSWER_NOR_TRANSLATED}`, 'DROP'),
+    filter(CHAINS.in, `-o ${own}`, CHAINS.answers),
+    filter(CHAINS.in, `-i ${own}`, CHAINS.answers),
     filter(CHAINS.out, out, 'ACCEPT'),
   ];
 }
@@ -148,7 +164,7 @@ function between(other: string, own: string, { mangle, filter }: Maker): Rule[] 
     const chain = make === mangle ? BRIDGE_CHAINS.reach : CHAINS.in;
     return [
       make(chain, `-i ${other} -o ${own}`, 'ACCEPT'),
-      make(chain, `-i ${own} -o ${other} ${ANSWERS}`, 'ACCEPT'),
+      make(chain, `-i ${own} -o ${other}`, CHAINS.answers),
     ];
   });
 }

@@ -10,6 +10,7 @@ import {
 } from '../schemas/end.ts';
 import {
   namedEnds,
+  policedKbit,
   shapingOf,
   type EndName,
   type LinkIntent,
@@ -17,10 +18,10 @@ import {
   type Shaping,
 } from '../schemas/link.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import { asPort } from './bridge-firewall.ts';
 import { resourceIn, sysctlsOfNamespace, type Intent } from './intent.ts';
 import { compileInterface } from './interface.ts';
-import { words } from './namespace.ts';
 
 /** The key of the device at one end of a link. */
 export function endKey(link: Ref, end: EndName): string {
@@ -41,20 +42,29 @@ export function compileEnd(
   const bridge = intent.bridge === null ? null : resourceIn(context, 'bridge', intent.bridge).intent;
   const device = {
     ...compileInterface({ ...own, key, serves: { kind, name }, master: bridge?.interface ?? null }, intent),
-    ...compileOptions(asPort(intent, bridge, context.reflecting?.get(key)), shapingOf(link.intent, end)),
+    ...compileOptions(
+      asPort(intent, bridge, context.reflecting?.get(key)),
+      shapingOf(link.intent, end),
+      policedKbit(link.intent),
+    ),
   };
   state.devices.set(device.key, device);
   compileSysctls(state, device, intent, context);
 }
 
 /** The options of an end, as its device is to have them; a field of its own only if there are any. */
-function compileOptions(intent: EndOptions, shaping: Shaping | null): { options?: DeviceOptions } {
+function compileOptions(
+  intent: EndOptions,
+  shaping: Shaping | null,
+  ingressKbit: number | null,
+): { options?: DeviceOptions } {
   const { txQueueLength, isolatedPort, hairpin, offload } = intent;
   const options: DeviceOptions = {
     ...(txQueueLength === undefined ? {} : { txQueueLength }),
     ...(isolatedPort === undefined ? {} : { isolatedPort }),
     ...(hairpin === undefined ? {} : { hairpin }),
     ...(shaping === null ? {} : { rate: { egressKbit: shaping.egressKbit } }),
+    ...(ingressKbit === null ? {} : { policing: { ingressKbit } }),
     ...(offload === undefined ? {} : { offload }),
   };
   return Object.keys(options).length === 0 ? {} : { options };
@@ -105,9 +115,9 @@ export function portChanges(have: Device, want: Device): Step[] {
   return [{ step: 'port.set', serves, device: { namespace, name }, ...flags }];
 }
 
-/** The same for what has processes of its own: at what rate it sends, and what it leaves to others to work out. */
+/** The same for what has processes of its own: its rates, and what it leaves to others to work out. */
 export function toolChanges(have: Device, want: Device): Step[] {
-  return [...rateChanges(have, want), ...offloadChanges(have, want)];
+  return [...rateChanges(have, want), ...policingChanges(have, want), ...offloadChanges(have, want)];
 }
 
 function rateChanges(have: Device, want: Device): Step[] {
@@ -120,6 +130,24 @@ function rateChanges(have: Device, want: Device): Step[] {
   return [{ step: 'rate.set', serves, device, egressKbit, mtu, isNew: had === undefined }];
 }
 
+/**
+ * The kernel can't change a filter of this kind (mall_change in net/sched/cls_matchall.c), so it goes and another one comes: in
+ * one batch, so that it is only for a moment that nothing is dropped. The place for filters stays meanwhile: with it, what
+ * waits to be sent would go as well (dev_deactivate in net/sched/sch_generic.c).
+ */
+function policingChanges(have: Device, want: Device): Step[] {
+  const { serves, namespace, name } = want;
+  const at = { serves, device: { namespace, name } };
+  const [had, wanted] = [have.options?.policing, want.options?.policing?.ingressKbit ?? null];
+  if (wanted === null && had === undefined) return [];
+  // What others have put there stays, and then so does the place.
+  if (wanted === null) return [{ step: had?.isShared === true ? 'police.delete' : 'ingress.delete', ...at }];
+  if (had?.ingressKbit === wanted) return [];
+  const added: Step = { step: 'police.add', ...at, ingressKbit: wanted };
+  if (had === undefined) return [{ step: 'ingress.add', ...at }, added];
+  return had.ingressKbit === null ? [added] : [{ step: 'police.delete', ...at }, added];
+}
+
 function offloadChanges(have: Device, want: Device): Step[] {
   const checksum = want.options?.offload?.checksum ?? true;
   if ((have.options?.offload?.checksum ?? true) === checksum) return [];
@@ -127,8 +155,12 @@ function offloadChanges(have: Device, want: Device): Step[] {
   return [{ step: 'offload.set', serves, device: { namespace, name }, checksum }];
 }
 
-/** What a device has still when it has moved to another namespace: the kernel takes its queueing discipline away. */
-export function optionsAfterMove({ rate: _rate, ...rest }: DeviceOptions = {}): DeviceOptions {
+/** What a device has still when it has moved to another namespace: the kernel takes its queueing disciplines away. */
+export function optionsAfterMove({
+  rate: _rate,
+  policing: _policing,
+  ...rest
+}: DeviceOptions = {}): DeviceOptions {
   return rest;
 }
 
@@ -151,7 +183,7 @@ export function differencesOfOptions(
   compare('offload/checksum', intent.offload?.checksum, observed.checksum);
   for (const [key, value] of Object.entries(intent.sysctls ?? {})) {
     const found = observed.sysctls[key] ?? '';
-    if (words(found) !== words(value))
+    if (!isSameValue(found, value))
       differences.push({
         path: `${at}/sysctls/${key}`,
         intended: value,
@@ -163,6 +195,17 @@ export function differencesOfOptions(
 
 /** The same for the rates of its ends, each told of where it was asked for. */
 export function differencesOfRates(link: LinkIntent, observed: ObservedLink): Difference[] {
+  return [...differencesOfShaping(link, observed), ...differencesOfPolicing(link, observed)];
+}
+
+function differencesOfPolicing(link: LinkIntent, { options }: ObservedLink): Difference[] {
+  const intended = policedKbit(link);
+  if (intended === null || options === null || options === undefined) return [];
+  const found = options.policing?.ingressKbit ?? null;
+  return found === intended ? [] : [{ path: '/rate/ingressKbit', intended, observed: found }];
+}
+
+function differencesOfShaping(link: LinkIntent, observed: ObservedLink): Difference[] {
   return namedEnds(link).flatMap(({ name }) => {
     const shaping = shapingOf(link, name);
     const { options } = name === 'peer' && 'peer' in observed ? observed.peer : observed;

@@ -2,13 +2,15 @@ import { firewallKey, type Chain, type Firewall, type KernelState, type Table } 
 import type { Step } from '../kernel/step.ts';
 import type { Family } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
-import { BRIDGE_CHAINS, addBridgeChains } from './bridge-chains.ts';
+import { ANSWERS, answersIn } from './answers.ts';
+import { addBridgeChains } from './bridge-chains.ts';
 import { addRule, makeChainRule } from './rule.ts';
 
 /**
  * The chains of ours in each namespace and family that has rules. A packet that is forwarded passes
  *
- *     FORWARD … -> NETNSD-FORWARD -> NETNSD-IN     accepts replies, published ports, what stays within
+ *     FORWARD … -> NETNSD-FORWARD -> NETNSD-IN     accepts published ports, what stays within, and, by NETNSD-ANSWERS,
+ *                                                  answers
  *                                 -> NETNSD-GUARD  drops all else that is sent to a guarded network
  *                                 -> NETNSD-OUT    accepts what leaves
  *              … the rest of FORWARD, its policy
@@ -16,12 +18,15 @@ import { addRule, makeChainRule } from './rule.ts';
  * so that what is let out of one network is still stopped at the next. One chain holds verdicts of one kind
  * only; within it the order of rules does not matter, and a change is appends and deletes.
  *
- *     PREROUTING, OUTPUT -> NETNSD-DNAT  returns what is not to an address of this machine, translates published ports
+ *     PREROUTING, OUTPUT -> NETNSD-DNAT  returns what is not to an address of this machine, or from a link-local one;
+ *                                        translates published ports
  *     POSTROUTING        -> NETNSD-SNAT
  *
  * A jump from a built-in chain uses no extension that has revisions: one could only be deleted by the same revision.
  */
 export const CHAINS = {
+  /** In `mangle` too, where a bridge has a firewall. */
+  answers: ANSWERS,
   in: 'NETNSD-IN',
   guard: 'NETNSD-GUARD',
   out: 'NETNSD-OUT',
@@ -64,6 +69,7 @@ function frameOf(firewall: Firewall, serves: Ref): Frame {
 
 function addForwardChains({ chain, jump }: Frame): void {
   // Chains stand before those that jump to them.
+  chain('filter', CHAINS.answers, answersIn('filter'));
   chain('filter', CHAINS.in);
   chain('filter', CHAINS.guard);
   chain('filter', CHAINS.out);
@@ -77,10 +83,17 @@ function addForwardChains({ chain, jump }: Frame): void {
 }
 
 function addNatChains({ chain, jump }: Frame, family: Family): void {
-  // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
-  chain('nat', CHAINS.dnat, [
-    makeChainRule('nat', CHAINS.dnat, '-m addrtype ! --dst-type LOCAL', 'RETURN').spec,
-  ]);
+  const left = [
+    // RFC 4291, section 2.5.6: nothing is forwarded from such an address. Who sends from it is to reach the machine itself.
+    ...(family === 6 ? ['-s fe80::/10'] : []),
+    // CVE-2025-67499: without a destination, DNAT would also take a namespace's traffic to elsewhere.
+    '-m addrtype ! --dst-type LOCAL',
+  ];
+  chain(
+    'nat',
+    CHAINS.dnat,
+    left.map((match) => makeChainRule('nat', CHAINS.dnat, match, 'RETURN').spec),
+  );
   chain('nat', CHAINS.snat);
   jump('nat', 'PREROUTING', '', CHAINS.dnat);
   // A packet from 127.0.0.1 could not be answered from another interface (route_localnet, CVE-2020-8558).
@@ -150,8 +163,9 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
     ...rules.map(([, rule]): Step => ({ step: 'rule.delete', serves: rule.serves, namespace, family, rule })),
     // Those that jump go before those that are jumped to.
     ...unwanted
-      .toSorted(([, a], [, b]) => rankOf(b) - rankOf(a))
-      .map(([, chain]): Step => ({
+      .map(([, chain]) => ({ chain, depth: depthOf(had, chain) }))
+      .toSorted((a, b) => b.depth - a.depth)
+      .map(({ chain }): Step => ({
         step: 'chain.delete',
         serves: orNamespace(serves, namespace),
         namespace,
@@ -161,10 +175,18 @@ function deletesOf(had: Firewall, wanted: Firewall | undefined): Step[] {
   ];
 }
 
-/** How far from those that are only jumped to a chain stands. */
-function rankOf({ name, fixed }: Chain): number {
-  if (name === CHAINS.in || name === BRIDGE_CHAINS.isolate || name === BRIDGE_CHAINS.open) return 1;
-  return fixed.length === 0 ? 0 : 1 + fixed.length;
+/** How far from those that only are jumped to a chain stands. */
+function depthOf(firewall: Firewall, { table, name, fixed }: Chain): number {
+  const { chains, rules } = firewall;
+  const own = [...rules.values()].filter((rule) => rule.table === table && rule.chain === name);
+  const targets = new Set(
+    [...fixed, ...own.map(({ spec }) => spec)].map((spec) => /-j (\S+)$/.exec(spec)?.[1] ?? ''),
+  );
+  const depths = [...targets].flatMap((target) => {
+    const chain = chains.get(`${table} ${target}`);
+    return chain === undefined ? [] : [depthOf(firewall, chain) + 1];
+  });
+  return Math.max(0, ...depths);
 }
 
 /** A chain that is not as it is meant to be is written anew, with all its rules, at once. */

@@ -17,9 +17,8 @@ export function resolvedLink<L extends LinkIntent>(
   { ends, ...assigned }: Pick<LinkAssigned, 'ends' | 'refusing'>,
 ): L {
   const intent = refusingLink(given, assigned);
-  // Only an end of a veth pair has another end.
-  if (intent.type !== 'veth') return intent;
-  return { ...resolvedEnd(intent, ends?.own), peer: resolvedEnd(intent.peer, ends?.peer) };
+  const own = resolvedEnd(intent, ends?.own);
+  return own.type === 'veth' ? { ...own, peer: resolvedEnd(own.peer, ends?.peer) } : own;
 }
 
 export function resolvedEnd<E extends InterfaceIntent>(end: E, assigned: EndAssigned | undefined): E {

@@ -3,7 +3,7 @@ import type { Device, DeviceRef, KernelState, SingleKind } from '../kernel/state
 import type { Step } from '../kernel/step.ts';
 import type { Difference } from '../schemas/common.ts';
 import type { LinkAssigned, ObservedSingle } from '../schemas/link.ts';
-import { optionNames, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
+import { openersOf, optionNames, type ObservedKindFields, type SingleIntent } from '../schemas/link-types.ts';
 import type { Placed } from '../schemas/resource.ts';
 import { compileEnd, differencesOfOptions, differencesOfRates, endKey } from './end.ts';
 import type { Intent } from './intent.ts';
@@ -32,7 +32,7 @@ function singleKind(key: string, intent: SingleIntent, { mac }: LinkAssigned): S
       return { type, id, remote, group, port, by: device };
     }
     case 'tap':
-      return { type: 'tun', owner: intent.owner, group: intent.group, maker: makerOf(key, mac) };
+      return { type: 'tun', ...openersOf(intent), maker: makerOf(key, mac) };
   }
 }
 
@@ -174,7 +174,8 @@ export function isMadeAnew(before: SingleIntent, after: SingleIntent): boolean {
 
 /** The fields that say what it is. */
 function optionsOf(intent: SingleIntent): ObservedKindFields {
-  const fields = new Map<string, unknown>(Object.entries(intent));
+  const openers = intent.type === 'tap' ? openersOf(intent) : {};
+  const fields = new Map<string, unknown>(Object.entries({ ...intent, ...openers }));
   return Object.fromEntries(
     optionNames[intent.type].map((name) => {
       const value = fields.get(name);

@@ -1,6 +1,6 @@
 import { parsePrefix } from '../schemas/address.ts';
 import { HOST } from '../schemas/common.ts';
-import type { EndIntent } from '../schemas/link.ts';
+import { bridgeAcross, namedEnds as endsByName } from '../schemas/link.ts';
 import { NAMES_MARK } from '../schemas/names.ts';
 import { rangeOfNetwork } from '../schemas/range.ts';
 import type { Placed } from '../schemas/resource.ts';
@@ -37,23 +37,18 @@ const LOOPBACK_LINES = [
 /** MAXNS of resolv.conf(5): what comes after is not asked. */
 const MOST_RESOLVERS = 3;
 
-/** The interfaces of a link by which namespaces are found; those in the daemon's own namespace are not. */
-export function namedEnds({ name, intent, assigned }: Placed<'link'>): NamedEnd[] {
+/**
+ * The interfaces of a link by which namespaces are found; those in the daemon's own namespace are not.
+ *
+ * @param under the bridge that it stands on, if it is a macvlan
+ */
+export function namedEnds({ name, intent, assigned }: Placed<'link'>, under: string | null): NamedEnd[] {
   const resolved = resolvedLink(intent, assigned);
-  if (resolved.type !== 'veth') return [];
-  const { peer } = resolved;
-  const named = ({ namespace, addresses }: EndIntent, bridge: string | null): NamedEnd[] =>
-    bridge === null || namespace === HOST
-      ? []
-      : [
-          {
-            bridge,
-            namespace,
-            link: name,
-            addresses: addresses.map((text) => parsePrefix(text).address),
-          },
-        ];
-  return [...named(resolved, peer.bridge), ...named(peer, resolved.bridge)];
+  return endsByName(resolved).flatMap(({ name: end, end: { namespace, addresses } }) => {
+    const bridge = under ?? bridgeAcross(resolved, end);
+    if (bridge === null || namespace === HOST) return [];
+    return [{ bridge, namespace, link: name, addresses: addresses.map((text) => parsePrefix(text).address) }];
+  });
 }
 
 /** A network of all that is on a bridge; null if it has no subnets. */

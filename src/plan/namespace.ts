@@ -3,6 +3,7 @@ import type { Step } from '../kernel/step.ts';
 import type { Difference } from '../schemas/common.ts';
 import type { NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
 import type { Placed } from '../schemas/resource.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import { isHost, namespaceRef, type Intent } from './intent.ts';
 
 /** Adds what a namespace is to have to the state. */
@@ -108,15 +109,10 @@ export function differencesOfNamespace(
     });
   for (const [key, value] of Object.entries(intent.sysctls)) {
     const found = observed.sysctls[key];
-    if (found === undefined || words(found) !== words(value))
+    if (found === undefined || !isSameValue(found, value))
       differences.push({ path: `/sysctls/${key}`, intended: value, observed: found ?? null });
   }
   return differences;
-}
-
-/** The kernel prints tabs between the numbers of a sysctl that has several. */
-export function words(value: string): string {
-  return value.trim().split(/\s+/).join(' ');
 }
 
 /** Names that stand for another namespace in the one state than in the other. */

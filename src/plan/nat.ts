@@ -1,4 +1,4 @@
-import type { KernelState, Rule } from '../kernel/state.ts';
+import { ruleKey, type KernelState, type Rule } from '../kernel/state.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import {
   natFamily,
@@ -28,7 +28,9 @@ export function compileNat(state: KernelState, { intent, assigned }: Placed<'nat
 export function rulesOfNat(intent: NatIntent, assigned: NatAssigned): Rule[] {
   const serves: Ref = { kind: 'nat', name: intent.name };
   if (intent.type === 'dnat') return rulesOfDnat(serves, resolvedDnat(intent, assigned));
-  return resolvedOutgoing(intent, assigned).flatMap((nat) => rulesOfOutgoing(serves, nat));
+  const rules = resolvedOutgoing(intent, assigned).flatMap((nat) => rulesOfOutgoing(serves, nat));
+  // What stays on a bridge is let through once for all of its networks.
+  return [...new Map(rules.map((rule) => [ruleKey(rule), rule])).values()];
 }
 
 /** With networks and interface, however they were given. */
@@ -57,8 +59,7 @@ function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
   if (nat.forward === 'none') return [translate];
 
   const accept = (chain: string, match: string): Rule => makeRule(serves, 'filter', chain, match, 'ACCEPT');
-  // With bridge-nf-call-iptables on, what stays within a bridge passes FORWARD too.
-  const within = accept(CHAINS.in, `${from} ${to}${withinMatch(nat)}`);
+  const within = accept(CHAINS.in, withinMatch(nat));
   const passing = `${byIn}${leaving}`;
   const out = accept(CHAINS.out, `${from}${passing}`);
   // What conntrack makes nothing of is not translated, and would leave with the address inside (a late FIN, say).
@@ -75,7 +76,7 @@ function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
     translate,
     within,
     untranslated,
-    accept(CHAINS.in, `${to}${byOut} -m conntrack --ctstate RELATED,ESTABLISHED`),
+    makeRule(serves, 'filter', CHAINS.in, `${to}${byOut}`, CHAINS.answers),
     // Whatever else is sent to `source`: a neighbour that knows the way must not get in by it.
     makeRule(serves, 'filter', CHAINS.guard, to, 'DROP'),
     out,
@@ -87,9 +88,13 @@ function leavingMatch({ source, inInterface, outInterface }: Outgoing): string {
   return inInterface === null ? ` ! -d ${source}` : ` ! -o ${inInterface}`;
 }
 
-function withinMatch({ inInterface, outInterface }: Outgoing): string {
-  if (inInterface !== null) return ` -i ${inInterface} -o ${inInterface}`;
-  return outInterface === null ? '' : ` ! -i ${outInterface}`;
+/**
+ * What stays where it is: from one network of an interface to another, which the guard of either would drop, and with
+ * bridge-nf-call-iptables on from port to port of a bridge. Docker accepts `-i BRIDGE`.
+ */
+function withinMatch({ source, inInterface, outInterface }: Outgoing): string {
+  if (inInterface !== null) return `-i ${inInterface} -o ${inInterface}`;
+  return `-s ${source} -d ${source}${outInterface === null ? '' : ` ! -i ${outInterface}`}`;
 }
 
 /** The comments of all rules that lead to the chains of an address translation. */

@@ -1,5 +1,5 @@
 import type { Rule } from '../kernel/state.ts';
-import { familyOf } from '../schemas/address.ts';
+import { alone, familyOf } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
 import { parsePorts } from '../schemas/format.ts';
 import { natFamily, type DnatIntent, type NatAssigned, type NatIntent, type Via } from '../schemas/nat.ts';
@@ -62,8 +62,16 @@ export function rulesOfDnat(serves: Ref, nat: Published): Rule[] {
       serves,
       'filter',
       CHAINS.in,
-      `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate RELATED,ESTABLISHED`,
-      'ACCEPT',
+      `-s ${host} ${behind} --sport ${portMatch(target)}`,
+      CHAINS.answers,
+    ),
+    // What conntrack makes nothing of is not turned back, and would leave with the target's own address (a late FIN, say).
+    makeRule(
+      serves,
+      'filter',
+      CHAINS.guard,
+      `-s ${host} ${behind} --sport ${portMatch(target)} -m conntrack --ctstate INVALID`,
+      'DROP',
     ),
     // ICMP errors of flows to the target, in both directions: without them a path with a smaller MTU is a black hole.
     makeRule(
@@ -98,10 +106,6 @@ function translations(serves: Ref, nat: Published): Rule[] {
       ),
     );
   return rules;
-}
-
-function alone(address: string): string {
-  return `${address}/${familyOf(address) === 4 ? 32 : 128}`;
 }
 
 interface Ports {

@@ -1,8 +1,9 @@
-import type { DeviceRef, KernelState, Sysctl } from '../kernel/state.ts';
+import type { Device, DeviceRef, KernelState, Sysctl } from '../kernel/state.ts';
 import type { Step, StepOf } from '../kernel/step.ts';
 import { interfaceOfSysctl } from '../schemas/nat.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import { placeText } from './link-types.ts';
-import { words, type NamespaceSteps } from './namespace.ts';
+import type { NamespaceSteps } from './namespace.ts';
 
 export interface SysctlSteps {
   restores: Step[];
@@ -30,8 +31,9 @@ export function planSysctls(
     const { namespace, key, value, owner } = sysctl;
     if (owner !== undefined && isForeign(owner.device, have, want)) continue;
     const had = have.sysctls.get(id);
-    const isSame = had !== undefined && words(had.value) === words(value);
-    if (isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept)) continue;
+    const isSame = had !== undefined && isSameValue(had.value, value);
+    const stays = isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept);
+    if (stays && !(isSetByKernel(key) && isReset(sysctl, have, want))) continue;
     const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
     list.push(stepOf(sysctl, value));
   }
@@ -49,10 +51,16 @@ function restoresOf(
   for (const [id, sysctl] of have.sysctls) {
     const { namespace, value, before } = sysctl;
     const isLetGo = (!want.sysctls.has(id) || bound.has(namespace)) && !gone.has(namespace);
-    if (isLetGo && before !== null && before !== value && isThere(sysctl, have, kept))
-      restores.push(stepOf(sysctl, before));
+    if (isLetGo && before !== null && !isSameValue(before, value) && isThere(sysctl, have, kept))
+      restores.push(stepOf(sysctl, isSetByKernel(sysctl.key) ? wholeOf(sysctl, have, want) : before));
   }
   return restores;
+}
+
+/** What IPv6 uses of the MTU of an interface if nothing is said of that; if it is about to change, what it has in any case. */
+function wholeOf(sysctl: Sysctl, have: KernelState, want: KernelState): string {
+  const mtus = interfaceOf(sysctl, have, want).flatMap((device) => device?.mtu ?? []);
+  return mtus.length === 0 ? (sysctl.before ?? '') : String(Math.min(...mtus));
 }
 
 /**
@@ -75,36 +83,32 @@ export function withRestores(goings: readonly Step[], restores: readonly Step[])
 }
 
 /**
- * The steps that make and change devices, with the sysctls of those: after them all, but for those that count from when a
- * device comes up. These come as soon as it is what and where it is to be, so that, in another namespace than that from
- * which it was made, one process does both.
+ * The steps that make and change devices, with the sysctls of those: as soon as a device is what and where it is to be,
+ * since some count from when it comes up (`addr_gen_mode`), and others keep out what comes in from then on; and so that,
+ * in another namespace than that from which it was made, one process does both. Those that the kernel sets itself when
+ * a device comes up come after all.
  */
 export function withSysctls(rest: readonly Step[], sets: readonly Step[]): Step[] {
-  const steps = [...rest];
-  const after: Step[] = [];
-  for (const set of sets) {
-    const isEarly =
-      set.serves.kind === 'bridge' || (set.step === 'sysctl.set' && set.key.endsWith('.accept_ra'));
-    const at = set.step === 'sysctl.set' && isEarly ? placeOf(steps, set) : -1;
-    if (at === -1) after.push(set);
-    else steps.splice(at, 0, set);
-  }
-  return [...steps, ...after];
+  const after = sets.filter((set) => set.step !== 'sysctl.set' || isSetByKernel(set.key));
+  const early = sets.filter((set) => !after.includes(set));
+  const byPlace = Map.groupBy(early, (set) => (set.step === 'sysctl.set' ? lastShaping(rest, set) : -1));
+  const at = (place: number): Step[] => byPlace.get(place) ?? [];
+  return [...at(-1), ...rest.flatMap((step, place) => [step, ...at(place)]), ...after];
 }
 
-/** As soon as the device is what and where it is to be; -1 where nothing is done to it. */
-function placeOf(steps: readonly Step[], set: StepOf<'sysctl.set'>): number {
-  const shaping = lastShaping(steps, set);
-  const { device } = set;
-  if (shaping !== -1 || device === undefined) return shaping === -1 ? -1 : shaping + 1;
-  return steps.findIndex(
-    (step) => 'device' in step && step.device !== undefined && placeText(step.device) === placeText(device),
-  );
+/** With an MTU that is changed, or coming up, an interface has IPv6 use the whole of it (addrconf_notify in net/ipv6). */
+function isSetByKernel(key: string): boolean {
+  return /^net\.ipv6\.conf\..+\.mtu$/.test(key);
 }
 
-/** The place of the last step that gives the device its name, its namespace or its MTU, without which it has no IPv6. */
-function lastShaping(steps: readonly Step[], { device }: StepOf<'sysctl.set'>): number {
-  if (device === undefined) return -1;
+/**
+ * The place of the last step that gives the device its name, its namespace or its MTU, without which it has no IPv6; -1 if
+ * it has them.
+ */
+function lastShaping(
+  steps: readonly Step[],
+  { namespace, key, device = { namespace, name: interfaceOfSysctl(key) ?? '' } }: StepOf<'sysctl.set'>,
+): number {
   const isIt = (place: DeviceRef): boolean => placeText(place) === placeText(device);
   return steps.findLastIndex((step) => {
     switch (step.step) {
@@ -148,6 +152,26 @@ function isThere(
   );
   // It may be that of a resource which is not looked at: then what was read tells.
   return device === undefined ? value !== '' : kept.has(device.key);
+}
+
+/** Whether the interface that it is of gets another MTU, or comes up. */
+function isReset(sysctl: Sysctl, have: KernelState, want: KernelState): boolean {
+  const [from, to] = interfaceOf(sysctl, have, want);
+  if (from === undefined || to === undefined) return false;
+  return from.mtu !== to.mtu || (to.up && (!from.up || from.name !== to.name));
+}
+
+/** The device that a sysctl is of, as it is and as it is to be. */
+function interfaceOf(
+  { namespace, key, owner }: Sysctl,
+  have: KernelState,
+  want: KernelState,
+): [Device | undefined, Device | undefined] {
+  const name = owner?.name ?? interfaceOfSysctl(key);
+  const found = [want, have]
+    .flatMap(({ devices }) => [...devices.values()])
+    .find((each) => each.namespace === namespace && each.name === name);
+  return found === undefined ? [found, found] : [have.devices.get(found.key), want.devices.get(found.key)];
 }
 
 /** What is being adopted is as it is to be, or is left as it is. */

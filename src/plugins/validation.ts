@@ -66,8 +66,10 @@ function tellingMore(ajv: Ajv, validate: ValidateFunction): Validator {
     const errors = validate.errors ?? [];
     const taken = errors.map(takenFor).find((id) => id !== undefined);
     const guess = taken === undefined ? undefined : ajv.getSchema(taken);
+    const more = guess === undefined || guess(value) ? null : guess.errors;
+    // What the rest is measured by comes first, and with it what the detail says.
     telling.errors =
-      guess === undefined || guess(value) ? errors : (guess.errors ?? errors).map(namingAllTypes);
+      more?.map(namingAllTypes).toSorted((a, b) => Number(isOfType(b)) - Number(isOfType(a))) ?? errors;
     return fits;
   };
   return telling;
@@ -76,6 +78,10 @@ function tellingMore(ajv: Ajv, validate: ValidateFunction): Validator {
 function takenFor({ keyword, parentSchema }: ErrorObject): string | undefined {
   const id: unknown = keyword === 'discriminator' ? parentSchema?.['$id'] : undefined;
   return typeof id === 'string' ? TAKEN_FOR[id] : undefined;
+}
+
+function isOfType(error: ErrorObject): boolean {
+  return pointerOf(error) === '/type';
 }
 
 /** It would have none but its own. */

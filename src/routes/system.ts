@@ -110,6 +110,7 @@ const systemExample = {
     iptablesLegacy: true,
     bridgeNetfilter: true,
     conntrack: true,
+    policing: true,
   },
   limits: { netNamespaces: 96365, portsPerBridge: 1000, conntrackEntries: 262144 },
   use: {

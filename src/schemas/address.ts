@@ -26,6 +26,11 @@ export function parsePrefix(text: string): Prefix {
   return { family, address, prefixLength: length === undefined ? MAX_PREFIX_LENGTH[family] : Number(length) };
 }
 
+/** An address as the network that it alone is in, as iptables-save prints it. */
+export function alone(address: string): string {
+  return `${address}/${MAX_PREFIX_LENGTH[familyOf(address)]}`;
+}
+
 /** The network that an interface address lies in, canonically: `10.1.1.3/24` gives `10.1.1.0/24`. */
 export function networkOf(text: string): string {
   const { family, prefixLength } = parsePrefix(text);

@@ -50,7 +50,7 @@ const endOptionFields = {
       strictObject({
         egressKbit: kbit('at what the interface sends at most, in kbit/s (tc-tbf(8)); null is without limit'),
         ingressKbit: kbit(
-          'at what it receives at most, in kbit/s: of a veth, the other end is held back (tc-tbf(8)); of other types refused',
+          'at what it receives at most, in kbit/s: of a veth, the other end is held back (tc-tbf(8)); of other types, what comes faster is dropped (tc-police(8))',
         ),
       }),
     ),
@@ -118,6 +118,15 @@ export interface EndOptions {
 /** What the device at an end has of them itself; its rate is at what it sends, whichever end asks for it. */
 export interface DeviceOptions extends Omit<EndOptions, 'rate' | 'sysctls'> {
   rate?: { egressKbit: number };
+  policing?: Policing;
+}
+
+/** That what a device receives too fast is dropped. */
+export interface Policing {
+  /** Null where there is the queueing discipline for it and no filter in that: it was made by half. */
+  ingressKbit: number | null;
+  /** Others have put filters of their own beside it. */
+  isShared?: true;
 }
 
 /** The name of an interface's sysctl as sysctl(8) has it: a dot in the name of the interface is a slash there. */
@@ -159,6 +168,8 @@ export interface ObservedOptions {
   sysctls: Record<string, string>;
   /** Of netnsd's own shaper; null if there is none, or it was not asked about. */
   egressKbit: number | null;
+  /** The same of netnsd's own policing. */
+  policing: Policing | null;
   /** Null if it was not asked about. */
   checksum: boolean | null;
 }

@@ -174,6 +174,7 @@ const Features = strictObject(
     iptablesLegacy: feature,
     bridgeNetfilter: feature,
     conntrack: feature,
+    policing: feature,
   },
   { description: 'what the kernel has, or loads as a module when it is needed; null if that can’t be told' },
 );

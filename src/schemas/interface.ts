@@ -10,7 +10,7 @@ export const Route = strictObject(
       nullable(
         formatted(
           'gateway',
-          'the gateway; null for what is on the link itself; at an end of a link `auto`, the bridge at the other end',
+          'the gateway; null for what is on the link itself; at an end of a veth pair `auto`, the bridge at the other end',
         ),
       ),
     ),
@@ -48,7 +48,7 @@ export interface Route {
 export const MAC_DESCRIPTION = 'a unicast MAC address; null has one chosen once and kept';
 
 const ADDRESS_DESCRIPTION =
-  'an address with its prefix length; at an end of a veth pair `auto`, one from each subnet of the bridge at the other end';
+  'an address with its prefix length; `auto` is one from each subnet of the bridge at the other end of a veth pair, or that a macvlan stands on';
 
 /** The fields that bridges and both ends of a link share. */
 export const interfaceFields = {

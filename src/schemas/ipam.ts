@@ -8,12 +8,12 @@ import {
   type Family,
 } from './address.ts';
 import { refText, type Ref } from './common.ts';
-import { strictObject } from './object.ts';
+import { ref, strictObject } from './object.ts';
 import { rangeOfNetwork, type Range } from './range.ts';
 
 /** In place of an address, a gateway or a subnet: netnsd is to choose. */
 export const AUTO = 'auto';
-const AUTO_IPV6 = 'auto-ipv6';
+export const AUTO_IPV6 = 'auto-ipv6';
 
 /** Whether the subnet is left to netnsd. */
 export function isAutoSubnet(asked: string): boolean {
@@ -146,6 +146,16 @@ export const EndLease = strictObject(
   { address: Type.String(), subnet: Type.String(), since: Type.String({ format: 'date-time' }) },
   { $id: 'EndLease', description: 'an address that was chosen out of a subnet' },
 );
+
+/** What the status of an end has beside what the kernel has, if it says `auto`. */
+export const autoStatusFields = {
+  leases: Type.Optional(
+    Type.Array(ref(EndLease), { description: 'what was chosen for `auto`; left out if nothing was' }),
+  ),
+  gateways: Type.Optional(
+    Type.Array(Type.String(), { description: 'what `via: auto` means; left out with `leases`' }),
+  ),
+};
 
 export const Lease = strictObject(
   {

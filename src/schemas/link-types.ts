@@ -2,6 +2,7 @@ import { Type, type Static, type TProperties } from 'typebox';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
 import { endAnswerFields, endFields, type EndOptions } from './end.ts';
 import { observedInterfaceFields, type InterfaceIntent } from './interface.ts';
+import { autoStatusFields } from './ipam.ts';
 import { nullable, ref, strictObject } from './object.ts';
 
 /** How the macvlans of one parent see each other (ip-link(8)). */
@@ -72,8 +73,8 @@ const perType = {
     ),
   },
   tap: {
-    owner: userId('the user who may open it, by number; null is whoever may do all'),
-    group: userId('the group that may open it, by number'),
+    owner: userId('the user who may open it, by number; null and no `group` is root'),
+    group: userId('the group that may open it, by number; with `owner`, it takes both'),
   },
 };
 
@@ -131,6 +132,16 @@ export interface TapIntent extends SingleIntentBase {
   group: number | null;
 }
 
+/**
+ * As whom a tap is opened, by number. One without a user and a group is opened by anybody (tun_not_capable in the kernel's
+ * drivers/net/tun.c), and /dev/net/tun is usually open to all; so that nobody else may, it is root's.
+ */
+export function openersOf({ owner, group }: TapIntent): Pick<TapIntent, 'owner' | 'group'> {
+  return { owner: owner ?? (group === null ? ROOT : null), group };
+}
+
+const ROOT = 0;
+
 /** The intent of a link of one end, with defaults filled in. */
 export type SingleIntent = MacvlanIntent | VxlanIntent | TapIntent;
 
@@ -148,7 +159,7 @@ export const linkTypes = ['veth', 'macvlan', 'vxlan', 'tap'] as const;
 export type ObservedKindFields = Record<string, string | number | null>;
 
 const SingleStatus = strictObject(
-  { ...statusFields, ...observedInterfaceFields },
+  { ...statusFields, ...observedInterfaceFields, ...autoStatusFields },
   { $id: 'SingleLinkStatus', description: 'of a link that has one end' },
 );
 

@@ -2,7 +2,7 @@ import { Type, type Static } from 'typebox';
 import { endAnswerFields, endFields, type EndOptions, type ObservedOptions } from './end.ts';
 import { InterfaceName, Labels, ResourceName, metaFields, statusFields } from './common.ts';
 import { Route, observedInterfaceFields, type InterfaceIntent, type ObservedInterface } from './interface.ts';
-import { EndLease, type EndAssigned } from './ipam.ts';
+import { autoStatusFields, type EndAssigned } from './ipam.ts';
 import {
   singleAnswers,
   singleCreates,
@@ -69,6 +69,12 @@ export function namedEnds(intent: LinkIntent): { name: EndName; end: EndIntent }
   return intent.type === 'veth' ? [own, { name: 'peer', end: intent.peer }] : [own];
 }
 
+/** The bridge that the other end of a veth pair is a port of, by name. */
+export function bridgeAcross(intent: LinkIntent, end: EndName): string | null {
+  if (intent.type !== 'veth') return null;
+  return end === 'own' ? intent.peer.bridge : intent.bridge;
+}
+
 /** What holds back what the device at an end sends. */
 export interface Shaping {
   egressKbit: number;
@@ -93,6 +99,11 @@ export function shapingOf(link: LinkIntent, end: EndName): Shaping | null {
   return sends === undefined ? null : { egressKbit: sends, field: `${near.at}/rate/egressKbit` };
 }
 
+/** At what a link of one end receives at most, or null: there is no other end to hold back, so what comes is dropped. */
+export function policedKbit({ type, rate }: LinkIntent): number | null {
+  return type === 'veth' ? null : (rate?.ingressKbit ?? null);
+}
+
 export interface LinkAssigned {
   /** Empty for a macvlan that has the MAC address of its parent. */
   mac: string;
@@ -107,17 +118,12 @@ export interface LinkAssigned {
   refusing?: EndName[];
 }
 
-const autoStatus = {
-  leases: Type.Optional(
-    Type.Array(ref(EndLease), { description: 'what was chosen for `auto`; left out if nothing was' }),
-  ),
-  gateways: Type.Optional(
-    Type.Array(Type.String(), { description: 'what `via: auto` means; left out with `leases`' }),
-  ),
-};
-const LinkPeerStatus = strictObject({ ...observedInterfaceFields, ...autoStatus }, { $id: 'LinkPeerStatus' });
+const LinkPeerStatus = strictObject(
+  { ...observedInterfaceFields, ...autoStatusFields },
+  { $id: 'LinkPeerStatus' },
+);
 export const LinkStatus = strictObject(
-  { ...statusFields, ...observedInterfaceFields, ...autoStatus, peer: ref(LinkPeerStatus) },
+  { ...statusFields, ...observedInterfaceFields, ...autoStatusFields, peer: ref(LinkPeerStatus) },
   { $id: 'LinkStatus' },
 );
 

@@ -1,18 +1,12 @@
-import type { Stored } from '../db/resources.ts';
 import { hasIpv6 } from '../kernel/sysctl.ts';
 import { refusesAdvertisements } from '../plan/advertisement.ts';
 import type { BridgeAssigned, BridgeIntent } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
-import {
-  namedEnds,
-  type EndIntent,
-  type EndName,
-  type LinkAssigned,
-  type LinkIntent,
-} from '../schemas/link.ts';
+import { namedEnds, type EndIntent, type LinkAssigned, type LinkIntent } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
-import { SMALLEST_IPV6_MTU, interfaceTie } from './interface.ts';
+import { SMALLEST_IPV6_MTU } from './interface.ts';
+import { bridgeFaced } from './on-bridge.ts';
 
 /** Which ends of a link refuse router advertisements; see `plan/advertisement.ts`. */
 export function refusingEnds(intent: LinkIntent, draft: Draft): Pick<LinkAssigned, 'refusing'> {
@@ -45,17 +39,6 @@ export function refusingBridge({
  */
 function leadsToHost({ type }: LinkIntent, { namespace, bridge }: EndIntent): boolean {
   return (type === 'veth' || type === 'tap') && namespace === HOST && bridge === null && hasIpv6();
-}
-
-/** The bridge on whose network an end is, without being a port of it. */
-function bridgeFaced(intent: LinkIntent, end: EndName, draft: Draft): Stored<'bridge'> | null {
-  if (intent.type === 'veth') {
-    const { bridge } = end === 'own' ? intent.peer : intent;
-    return bridge === null ? null : draft.get('bridge', bridge);
-  }
-  if (intent.type !== 'macvlan') return null;
-  const owner = draft.claimant({ namespace: intent.parentNamespace, what: interfaceTie(intent.parent) });
-  return owner?.kind === 'bridge' ? draft.get('bridge', owner.name) : null;
 }
 
 /** A link without what the namespaces of its ends say of its sysctls: that counts more than what netnsd does by itself. */

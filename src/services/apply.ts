@@ -5,7 +5,6 @@ import type { Store } from '../db/store.ts';
 import type { OperationNotes } from '../db/operations.ts';
 import type { SysctlBefore } from '../db/sysctls.ts';
 import { CommandFailed } from '../kernel/errors.ts';
-import { boundInode, readBootId } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
 import { STEP_ALLOWANCE_MS, type Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
@@ -17,13 +16,21 @@ import { devicesExpected, plan } from '../plan/plan.ts';
 import { deletingByNumber } from '../plan/undeletable.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
-import { attemptsOf, checkNamespaces, identify, learnIdentities, recordPutBack } from './identities.ts';
+import {
+  attemptsOf,
+  checkNamespaces,
+  identify,
+  learnIdentities,
+  recordMadeAnew,
+  recordPutBack,
+} from './identities.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import type { PlannedChange } from './planned.ts';
 import { updatePortsSeen } from './ports.ts';
-import { problemOfCommand, problemOfStore } from './problem.ts';
-import { noteHostSysctls, noteReadings, releasedSysctls } from './sysctls.ts';
+import { problemOfStore } from './problem.ts';
+import { refusalOf } from './standing.ts';
+import { changedSysctls, noteHostSysctls, noteReadings, releasedSysctls } from './sysctls.ts';
 import { checkStillThere, withoutMissing } from './undo-target.ts';
 
 export interface Applied {
@@ -67,7 +74,7 @@ export async function apply(
   const attempt = new Attempt(deps, draft, planned, identities, ran);
   try {
     const failure = await attempt.towardsIntent();
-    if (failure !== null) return { ran, undone: await attempt.back(), problem: problemOfCommand(failure) };
+    if (failure !== null) return { ran, undone: await attempt.back(), problem: refusalOf(failure, draft) };
   } catch (error) {
     deps.log.error({ err: error }, 'a change failed for no reason that a tool gave; it is undone');
     return { ran, undone: await attempt.back(), problem: problemOfStore(error) };
@@ -126,7 +133,7 @@ class Attempt {
       if (!(error instanceof CommandFailed)) throw error;
       return this.#again(want);
     }
-    const failure = await this.#run(have, steps);
+    const failure = await this.#make(have, steps);
     if (failure === null) return null;
     if (failure.failure.cause === 'assumption') return this.#again(want);
     return isNamespaceLimit(failure) ? this.#wait(failure, want) : failure;
@@ -145,7 +152,7 @@ class Attempt {
         const observed = await this.#observe();
         const steps = deletingByNumber(plan(observed, target), observed, this.#ran);
         this.#noteUndoing(steps);
-        failure = steps.length === 0 ? null : await this.#run(observed, steps, []);
+        failure = steps.length === 0 ? null : (await this.#run(observed, steps, [])).failure;
         if (failure !== null) continue;
         recordPutBack(this.#deps.store, target.namespaces.keys(), this.#identities);
         return true;
@@ -194,21 +201,7 @@ class Attempt {
     }
     for (const { stored } of this.#reads) resources.addTies(stored, tiesOf(stored));
     updatePortsSeen(resources, this.#draft.touched);
-    this.#learnInodes();
-  }
-
-  /** A namespace that was missing, and that the change only refers to, was made anew with it. */
-  #learnInodes(): void {
-    const { resources } = this.#deps.store;
-    const touched = new Set(this.#draft.touched.map(({ ref }) => refText(ref)));
-    for (const { step, command } of this.#ran) {
-      if (step.step !== 'namespace.add' || command.exitCode !== 0 || touched.has(refText(step.serves)))
-        continue;
-      const stored = resources.get('namespace', step.namespace);
-      const inode = boundInode(step.namespace);
-      if (stored !== null && inode !== null)
-        resources.put({ ...stored, assigned: { bootId: readBootId(), inode } });
-    }
+    recordMadeAnew(resources, this.#ran, this.#draft);
   }
 
   /** Something was not as assumed: look, and plan once more from what is there. */
@@ -219,7 +212,7 @@ class Attempt {
       this.#target ??= this.#ran.length === 0 ? observed : this.#withoutMissing(observed);
       const steps = deletingByNumber(plan(observed, want), observed, this.#ran);
       this.#deps.note({ attempts: attemptsOf(steps, this.#identities), sysctls: [] });
-      return await this.#run(observed, steps);
+      return await this.#make(observed, steps);
     } catch (error) {
       if (error instanceof CommandFailed) return error;
       throw error;
@@ -241,13 +234,21 @@ class Attempt {
     return failure;
   }
 
-  async #run(have: KernelState, steps: readonly Step[], reads?: Read[]): Promise<CommandFailed | null> {
+  /** Runs what leads to the intent; what the kernel has made of the sysctls that were asked for is to be that. */
+  async #make(have: KernelState, steps: readonly Step[]): Promise<CommandFailed | null> {
+    const reads = this.#reads.flatMap((entry) => entry.reads);
+    const { failure, written } = await this.#run(have, steps, reads);
+    const { want, steps: asked } = this.#planned;
+    return failure ?? changedSysctls(want, asked, written).values().next().value ?? null;
+  }
+
+  async #run(have: KernelState, steps: readonly Step[], reads: Read[]): Promise<RunOutcome> {
     this.#touchedKernel ||= steps.length > 0;
     const rebound = reboundNames(this.#planned.have, this.#planned.want);
     const outcome = await run(this.#processes, {
       steps,
       expected: devicesExpected(have, steps),
-      reads: reads ?? this.#reads.flatMap((entry) => entry.reads),
+      reads,
       beforeWriting: (namespace, values, isBound) => {
         // In the namespace that bore the name before, values are only put back.
         if (!isBound && rebound.has(namespace)) return;
@@ -257,7 +258,7 @@ class Attempt {
     this.#ran.push(...outcome.ran);
     learnIdentities(this.#identities, outcome.ran);
     this.#answers = outcome.answers;
-    return outcome.failure;
+    return outcome;
   }
 
   #noteSysctls(sysctls: readonly SysctlBefore[]): void {

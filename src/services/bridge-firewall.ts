@@ -23,6 +23,7 @@ import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import type { LinkIntent } from '../schemas/link.ts';
 import { forwardingKey } from '../schemas/nat.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft, Touched } from './draft.ts';
 import { checkReference } from './interface.ts';
 import { firewallTie } from './nat-names.ts';
@@ -89,7 +90,7 @@ export function checkFirewall(intent: BridgeIntent, draft: Draft): void {
   for (const family of routedFamilies(intent)) {
     const key = forwardingKey(family);
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
-    if (value !== undefined && value !== '1')
+    if (value !== undefined && !isSameValue(value, '1'))
       throw new Problem(
         'unprocessable',
         `/firewall/inbound: \`any\` needs forwarding, and ${intent.namespace} asks for ${key} = ${value}; change that first`,

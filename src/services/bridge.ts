@@ -29,6 +29,7 @@ import {
   completeInterfaceName,
   routesOf,
 } from './interface.ts';
+import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { checkDns } from './dns.ts';
 import { lookAt } from './look.ts';
@@ -68,6 +69,7 @@ export const bridgeKind: KindService<'bridge'> = {
   check: (intent, draft, before) => {
     checkReference('/namespace', 'namespace', intent.namespace, draft);
     checkFirewall(intent, draft);
+    checkIpv6('', intent, draft);
     checkClaims(tiesOfBridge(intent).claims, { kind: 'bridge', name: intent.name }, draft);
     if (before !== null && before.intent.namespace !== intent.namespace) checkUnused(before, draft);
   },

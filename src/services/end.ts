@@ -42,6 +42,8 @@ export function completeOptions(at: string, spec: EndOptionsSpec, context: Conte
   };
 }
 
+const IPV6_MTU = 'ipv6.conf.mtu';
+
 function checkOptions(
   at: string,
   { isolatedPort = false, hairpin = false, sysctls = {} }: EndOptionsSpec,
@@ -58,6 +60,12 @@ function checkOptions(
     throw new Problem(
       'unprocessable',
       `${at}/sysctls/${six}: an interface with an MTU below ${SMALLEST_IPV6_MTU} has no IPv6; raise it or leave this out`,
+    );
+  // When the MTU goes down the kernel takes this down with it, without a word.
+  if (Number(sysctls[IPV6_MTU] ?? 0) > mtu)
+    throw new Problem(
+      'unprocessable',
+      `${at}/sysctls/${IPV6_MTU} is more than the MTU of the interface, ${mtu}; raise that or lower this`,
     );
 }
 

@@ -6,7 +6,7 @@ import type { NamespaceIdentity } from '../kernel/observe.ts';
 import type { RunOutcome } from '../kernel/run.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
-import { HOST } from '../schemas/common.ts';
+import { HOST, refText } from '../schemas/common.ts';
 import type { NamespaceAssigned } from '../schemas/namespace.ts';
 import type { Draft } from './draft.ts';
 import { tiesOf } from './kinds.ts';
@@ -78,6 +78,22 @@ export function recordPutBack(
     for (const { name, assigned } of found)
       store.resources.putAssigned({ kind: 'namespace', name }, assigned);
   });
+}
+
+/** Writes of namespaces that were missing, and that a change only refers to, which were made anew with it. */
+export function recordMadeAnew(
+  resources: Store['resources'],
+  ran: RunOutcome['ran'],
+  { touched }: Pick<Draft, 'touched'>,
+): void {
+  const asked = new Set(touched.map(({ ref }) => refText(ref)));
+  for (const { step, command } of ran) {
+    if (step.step !== 'namespace.add' || command.exitCode !== 0 || asked.has(refText(step.serves))) continue;
+    const stored = resources.get('namespace', step.namespace);
+    const inode = boundInode(step.namespace);
+    if (stored !== null && inode !== null)
+      resources.put({ ...stored, assigned: { bootId: readBootId(), inode } });
+  }
 }
 
 /** The names that the steps bind and that are free now, or ours: what bears one of them later is netnsd's doing. */

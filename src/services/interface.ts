@@ -16,7 +16,8 @@ interface InterfaceSpec {
   up?: boolean;
 }
 
-const DEFAULT_MTU = 1500;
+/** ETH_DATA_LEN. */
+export const DEFAULT_MTU = 1500;
 
 /** RFC 8200: a link that carries IPv6 has an MTU of 1280 or more; below it the kernel turns IPv6 off. */
 export const SMALLEST_IPV6_MTU = 1280;
@@ -24,7 +25,7 @@ export const SMALLEST_IPV6_MTU = 1280;
 /**
  * Fills the defaults of an interface's fields in; `at` is where they are in the body.
  *
- * @param mayBeAuto whether there can be a bridge at the other end that chooses
+ * @param mayBeAuto whether there can be a bridge that chooses
  */
 export function completeInterface(at: string, spec: InterfaceSpec, mayBeAuto = false): InterfaceIntent {
   const { addresses = [], routes = [], mtu = DEFAULT_MTU, mac = null, up = true } = spec;
@@ -60,7 +61,8 @@ function completeRoute({
 
 function checkNotAuto(at: string, { addresses, routes }: InterfaceIntent): void {
   const address = addresses.indexOf(AUTO);
-  if (address !== -1) throw invalidField(`${at}/addresses/${address}`, NOT_AUTO);
+  if (address !== -1)
+    throw invalidField(`${at}/addresses/${address}`, `${NOT_AUTO}, and of a macvlan that stands on one`);
   const route = routes.findIndex(({ via }) => via === AUTO);
   if (route !== -1) throw invalidField(`${at}/routes/${route}/via`, NOT_AUTO);
 }

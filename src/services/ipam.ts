@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Stored, Tie } from '../db/resources.ts';
+import type { HeldTie, Stored, Tie } from '../db/resources.ts';
 import { byGateways, firstGap, isIn, resolvedEnd, usableOf, usesAuto } from '../plan/ipam.ts';
 import { familyOf, parsePrefix } from '../schemas/address.ts';
+import type { BridgeIntent } from '../schemas/bridge.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import {
   AUTO,
@@ -14,7 +15,9 @@ import {
   type SubnetAssigned,
 } from '../schemas/ipam.ts';
 import {
+  bridgeAcross,
   endNames,
+  namedEnds,
   type EndIntent,
   type EndName,
   type LinkAssigned,
@@ -25,7 +28,8 @@ import { refusingEnds } from './advertisement.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU, addressTie, routeTie } from './interface.ts';
 import { exhausted } from './exhausted.ts';
-import { linksOn } from './on-bridge.ts';
+import { checkIpv6 } from './ipv6.ts';
+import { bridgeFaced, linksOn, macvlansOn } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** What is needed to choose addresses and subnets. */
@@ -38,13 +42,15 @@ export interface Choosing {
   now: string;
 }
 
-/** The two ends of a veth pair, each with the bridge at the other one; a link of one end has no other. */
-function pairedEnds(intent: LinkIntent): { name: EndName; end: EndIntent; bridge: string | null }[] {
-  if (intent.type !== 'veth') return [];
-  return [
-    { name: 'own', end: intent, bridge: intent.peer.bridge },
-    { name: 'peer', end: intent.peer, bridge: intent.bridge },
-  ];
+interface FacingEnd {
+  name: EndName;
+  end: EndIntent;
+  /** The bridge on whose network it is. */
+  bridge: Stored<'bridge'> | null;
+}
+
+function facingEnds(intent: LinkIntent, draft: Draft): FacingEnd[] {
+  return namedEnds(intent).map(({ name, end }) => ({ name, end, bridge: bridgeFaced(intent, name, draft) }));
 }
 
 /**
@@ -57,13 +63,12 @@ export function assignEnds(
   before: Stored<'link'> | null,
   choosing: Choosing,
 ): Pick<LinkAssigned, 'ends'> {
-  const link: Ref = { kind: 'link', name: intent.name };
   const ends: NonNullable<LinkAssigned['ends']> = {};
-  for (const { name, end, bridge } of pairedEnds(intent)) {
+  for (const { name, end, bridge } of facingEnds(intent, choosing.draft)) {
     if (!usesAuto(end)) continue;
     const at = name === 'own' ? '' : '/peer';
     const had = before?.assigned.ends?.[name];
-    ends[name] = new EndChoice({ at, link, end, had, ...choosing }).choose(bridge);
+    ends[name] = new EndChoice({ at, intent, end, had, ...choosing }).choose(bridge);
   }
   return Object.keys(ends).length === 0 ? {} : { ends };
 }
@@ -71,7 +76,7 @@ export function assignEnds(
 interface EndToServe extends Choosing {
   /** Where the fields of the end are in the body. */
   at: string;
-  link: Ref;
+  intent: LinkIntent;
   end: EndIntent;
   had: EndAssigned | undefined;
 }
@@ -83,27 +88,25 @@ class EndChoice {
     this.#given = given;
   }
 
-  choose(bridge: string | null): EndAssigned {
-    const { at, end, draft } = this.#given;
-    const field = end.addresses.includes(AUTO) ? 'addresses' : 'routes';
-    if (bridge === null)
+  choose(bridge: Stored<'bridge'> | null): EndAssigned {
+    const { at, end, intent } = this.#given;
+    const field = `${at}/${end.addresses.includes(AUTO) ? 'addresses' : 'routes'}`;
+    if (bridge === null) throw this.#refusal(`${field}: ${lackOfBridge(intent)}, or give it in full`);
+    const { subnets = [] } = bridge.assigned;
+    if (subnets.length === 0)
       throw this.#refusal(
-        `${at}/${field}: \`auto\` is chosen by the bridge at the other end, and the other end is on none; put it on a bridge with \`subnets\`, or give it in full`,
+        `${field}: \`auto\` needs a bridge with \`subnets\` ${intent.type === 'macvlan' ? 'as its parent' : 'at the other end'}, and ${bridge.name} has none; give it some, or give it in full`,
       );
-    const stored = draft.get('bridge', bridge);
-    const subnets = stored?.assigned.subnets ?? [];
-    if (stored === null || subnets.length === 0)
-      throw this.#refusal(
-        `${at}/${field}: \`auto\` needs a bridge with \`subnets\` at the other end, and ${bridge} has none; give it some, or give it in full`,
-      );
-    const leases = end.addresses.includes(AUTO) ? subnets.map((subnet) => this.#lease(stored, subnet)) : [];
-    const assigned = { bridge, leases, gateways: [] };
+    const leases = end.addresses.includes(AUTO) ? subnets.map((subnet) => this.#lease(bridge, subnet)) : [];
+    const assigned = { bridge: bridge.name, leases, gateways: [] };
     const addresses = resolvedEnd(end, assigned).addresses.map((text) => parsePrefix(text).address);
     const reachable = subnets.filter(({ subnet }) =>
       addresses.some((address) => isIn(address, rangeOfNetwork(subnet))),
     );
+    // A macvlan exchanges nothing with the very interface that it stands on (br_dev_xmit sends to ports only).
+    const mayBeGateways = intent.type === 'macvlan' ? [] : reachable;
     const gateways = ([4, 6] as const).flatMap(
-      (family) => reachable.find(({ gateway }) => familyOf(gateway) === family)?.gateway ?? [],
+      (family) => mayBeGateways.find(({ gateway }) => familyOf(gateway) === family)?.gateway ?? [],
     );
     const chosen = { ...assigned, gateways };
     this.#check(chosen);
@@ -126,8 +129,9 @@ class EndChoice {
     { subnet, gateway }: Pick<SubnetAssigned, 'subnet' | 'gateway'>,
     usable: Range,
   ): string {
-    const { draft, end, link } = this.#given;
-    const held = draft.tiesAt(leasePlace(bridge.name)).filter((tie) => refText(tie) !== refText(link));
+    const { draft, end, intent } = this.#given;
+    const link = refText({ kind: 'link', name: intent.name });
+    const held = heldOn(bridge, draft).filter((tie) => refText(tie) !== link);
     const reserved = bridge.intent.reserved.map(parseReserved);
     const others = held.map(({ what }) => addressOfLease(what));
     const taken = [...reserved, ...[gateway, ...others, ...fixedOf(end)].map(rangeOfNetwork)];
@@ -137,23 +141,27 @@ class EndChoice {
       const address = addressOf(usable.family, gap);
       // Something else in that namespace may have it, by another bridge.
       const other = draft.claimant({ namespace: end.namespace, what: addressTie(address) });
-      if (other === null || refText(other) === refText(link)) return address;
+      if (other === null || refText(other) === link) return address;
       taken.push(rangeOfNetwork(address));
     }
   }
 
   #check(chosen: EndAssigned): void {
-    const { at, end } = this.#given;
+    const { at, end, intent } = this.#given;
     for (const [index, route] of end.routes.entries())
       if (route.via === AUTO && byGateways(route, chosen.gateways).length === 0)
         throw this.#refusal(
-          `${at}/routes/${index}/via: \`auto\` is the address of ${chosen.bridge} in a subnet that this end has an address in, and there is none of that family; add \`auto\` to \`addresses\`, or give the gateway`,
+          intent.type === 'macvlan'
+            ? `/routes/${index}/via: \`auto\` is ${chosen.bridge}, and a macvlan reaches all that is on the bridge that it stands on but not the bridge itself; give another gateway, or use a veth`
+            : `${at}/routes/${index}/via: \`auto\` is the address of ${chosen.bridge} in a subnet that this end has an address in, and there is none of that family; add \`auto\` to \`addresses\`, or give the gateway`,
         );
-    const { addresses, routes } = resolvedEnd(end, chosen);
+    const resolved = resolvedEnd(end, chosen);
+    const { addresses, routes } = resolved;
     if (end.mtu < SMALLEST_IPV6_MTU && addresses.some((address) => familyOf(address) === 6))
       throw this.#refusal(
         `${at}/mtu is ${end.mtu}, and the IPv6 subnet of ${chosen.bridge} needs ${SMALLEST_IPV6_MTU} or more; raise it`,
       );
+    checkIpv6(at, resolved, this.#given.draft);
     const places = routes.map((route) => routeTie(route));
     const repeated = places.findIndex((place, index) => places.indexOf(place) !== index);
     if (repeated !== -1)
@@ -167,6 +175,30 @@ class EndChoice {
   }
 }
 
+/** Why nothing is chosen for a link, and what to do. */
+function lackOfBridge(intent: LinkIntent): string {
+  return intent.type === 'macvlan'
+    ? `\`auto\` is chosen by the bridge that is its parent, and ${intent.parent} in ${intent.parentNamespace} is no bridge of netnsd’s; name the interface of one with \`subnets\``
+    : '`auto` is chosen by the bridge at the other end, and the other end is on none; put it on a bridge with `subnets`';
+}
+
+/** The addresses that are given and fixed on the network of a bridge, and by whom. */
+function heldOn({ name: bridge, intent }: Stored<'bridge'>, draft: Draft): HeldTie[] {
+  const standing = macvlansOn(intent, draft).flatMap(({ kind, name, intent: { addresses } }) =>
+    fixedOf({ addresses }).map((address) => ({ kind, name, what: leaseTie(bridge, address).what })),
+  );
+  return [...draft.tiesAt(leasePlace(bridge)), ...standing];
+}
+
+/** Who has an address as a fixed one on the network of a bridge. */
+export function fixedOn(bridge: BridgeIntent, address: string, draft: Draft): Ref[] {
+  const standing = macvlansOn(bridge, draft).filter(({ intent }) => fixedOf(intent).includes(address));
+  return [
+    ...draft.needing(leaseTie(bridge.name, address)),
+    ...standing.map(({ kind, name }) => ({ kind, name })),
+  ];
+}
+
 /** What of the place of a bridge's addresses a link has: those that it was given, and beside them its fixed ones. */
 export function leaseTiesOf(
   intent: LinkIntent,
@@ -176,28 +208,32 @@ export function leaseTiesOf(
     const { bridge, leases } = ends?.[name] ?? { bridge: '', leases: [] };
     return leases.map(({ address }) => leaseTie(bridge, address));
   });
-  const needs = pairedEnds(intent).flatMap(({ end, bridge }) =>
-    bridge === null ? [] : fixedOf(end).map((address) => leaseTie(bridge, address)),
-  );
+  // Which bridge a macvlan stands on is not known without a look at who has its parent's name: see `macvlansOn`.
+  const needs = namedEnds(intent).flatMap(({ name, end }) => {
+    const bridge = bridgeAcross(intent, name);
+    return bridge === null ? [] : fixedOf(end).map((address) => leaseTie(bridge, address));
+  });
   return { claims, needs };
 }
 
-function fixedOf({ addresses }: EndIntent): string[] {
+function fixedOf({ addresses }: Pick<EndIntent, 'addresses'>): string[] {
   return addresses.flatMap((text) => (text === AUTO ? [] : [parsePrefix(text).address]));
 }
 
 /** Throws if a fixed address of a link was given to another one, or is the bridge's. */
 export function checkFixed(intent: LinkIntent, draft: Draft): void {
-  for (const { name, end, bridge } of pairedEnds(intent))
-    for (const address of bridge === null ? [] : fixedOf(end)) {
-      const other = draft.claimant(leaseTie(bridge ?? '', address));
+  for (const { name, end, bridge } of facingEnds(intent, draft)) {
+    if (bridge === null) continue;
+    for (const address of fixedOf(end)) {
+      const other = draft.claimant(leaseTie(bridge.name, address));
       if (other !== null && refText(other) !== refText({ kind: 'link', name: intent.name }))
         throw new Problem(
           'unprocessable',
-          `${name === 'own' ? '' : '/peer'}/addresses: ${address} is that of ${refText(other)} in a subnet of bridge/${String(bridge)}; choose another, or say \`auto\``,
+          `${name === 'own' ? '' : '/peer'}/addresses: ${address} is that of ${refText(other)} in a subnet of bridge/${bridge.name}; choose another, or say \`auto\``,
           { references: [other] },
         );
     }
+  }
 }
 
 /**
@@ -214,7 +250,9 @@ export function reassign(before: Stored<'bridge'>, choosing: Choosing): Stored<'
   if (isDeepStrictEqual(subnets, draft.get('bridge', bridge)?.assigned.subnets)) return links;
   for (const link of linksOn(bridge, draft)) {
     const { refusing: _refusing, ...chosen } = link.assigned;
-    const isGiven = pairedEnds(link.intent).some((each) => each.bridge === bridge && usesAuto(each.end));
+    const isGiven = facingEnds(link.intent, draft).some(
+      (each) => each.bridge?.name === bridge && usesAuto(each.end),
+    );
     const assigned = {
       ...chosen,
       ...(isGiven ? chooseAgain(bridge, link, choosing) : {}),

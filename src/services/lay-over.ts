@@ -5,10 +5,10 @@ import type { Prospect } from './adoption.ts';
 import type { Draft } from './draft.ts';
 import { checkClaims, interfaceTie } from './interface.ts';
 import { reassign, type Choosing } from './ipam.ts';
-import { checkNeeded } from './link-types.ts';
 import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { followInNat } from './nat-names.ts';
+import { checkNeeded } from './standing.ts';
 
 /** Checks the intent and lays it over the draft; what is so already is left as it is, its revision too. */
 export function layOver<K extends Kind>(

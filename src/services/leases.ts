@@ -1,13 +1,15 @@
 import type { ResourceRepository } from '../db/resources.ts';
-import type { Lease } from '../schemas/ipam.ts';
+import { leasePlace, type Lease } from '../schemas/ipam.ts';
 import { endNames } from '../schemas/link.ts';
 import { compareRanges, rangeOfNetwork } from '../schemas/range.ts';
 
 /** What was given out of the subnets of a bridge, in order of address. No process is started. */
 export function leasesOf(bridge: string, resources: ResourceRepository): Lease[] {
-  return resources
-    .referrers({ kind: 'bridge', name: bridge })
-    .flatMap(({ kind, name }) => (kind === 'link' ? (resources.get('link', name) ?? []) : []))
+  const links = resources
+    .tiesAt(leasePlace(bridge))
+    .flatMap(({ kind, name }) => (kind === 'link' ? [name] : []));
+  return [...new Set(links)]
+    .flatMap((name) => resources.get('link', name) ?? [])
     .flatMap(({ name: link, intent, assigned }) =>
       endNames.flatMap((end) => {
         const chosen = assigned.ends?.[end];

@@ -1,10 +1,9 @@
-import type { Stored, Ties } from '../db/resources.ts';
+import type { Ties } from '../db/resources.ts';
 import { parseFound, readOfFound } from '../kernel/adoption.ts';
 import type { Processes } from '../kernel/processes.ts';
-import { isMadeAnew } from '../plan/link-types.ts';
-import { familyOf } from '../schemas/address.ts';
+import { resolvedLink } from '../plan/ipam.ts';
 import type { EndOptions } from '../schemas/end.ts';
-import { HOST, refText, type Ref } from '../schemas/common.ts';
+import { HOST, type Ref } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
 import type { LinkAssigned, LinkIntent } from '../schemas/link.ts';
 import {
@@ -26,16 +25,14 @@ import {
   claimsOfInterface,
   completeInterface,
   completeInterfaceName,
-  interfaceTie,
 } from './interface.ts';
+import { leaseTiesOf } from './ipam.ts';
 import { lookAt } from './look.ts';
 import { Problem, invalidField } from './problem.ts';
+import { baseTies, checkMtuOnBase, defaultVxlanMtu, familyOfVxlan } from './standing.ts';
 
 /** IANA's port for VXLAN (RFC 7348). */
 const DEFAULT_VXLAN_PORT = 4789;
-
-/** What fits into 1500 bytes with Ethernet, VXLAN, UDP and IP headers around it. */
-const VXLAN_MTU = { 4: 1450, 6: 1430 } as const;
 
 type Common = InterfaceIntent &
   EndOptions &
@@ -56,9 +53,8 @@ export function completeSingle(spec: SingleSpec): SingleIntent {
 function completeCommon(spec: SingleSpec): Common {
   const { name, namespace = HOST, bridge = null, labels = {} } = spec;
   const interfaceName = completeInterfaceName(spec.interface, name);
-  const common = completeInterface('', spec);
+  const common = completeInterface('', spec, spec.type === 'macvlan');
   checkOffload(spec);
-  checkIngress(spec);
   const options = completeOptions('', spec, { bridge, mtu: common.mtu });
   return { name, interface: interfaceName, namespace, bridge, ...common, ...options, labels };
 }
@@ -68,15 +64,6 @@ function checkOffload({ type, offload = null }: SingleSpec): void {
   if (offload === null || type === 'vxlan') return;
   const who = type === 'tap' ? 'the process that opens a tap says it (TUNSETOFFLOAD)' : 'its parent says it';
   throw new Problem('unprocessable', `/offload can’t be set of a ${type}: ${who}; leave it out`);
-}
-
-/** There is no other end to hold back; what has come could only be dropped. */
-function checkIngress({ type, rate }: SingleSpec): void {
-  if (typeof rate?.ingressKbit !== 'number') return;
-  throw new Problem(
-    'kernel-unsupported',
-    `/rate/ingressKbit of a ${type} would need the kernel’s act_police, which netnsd does not use yet; leave it out, or use a veth`,
-  );
 }
 
 function completeMacvlan(spec: MacvlanSpec, common: Common): MacvlanIntent {
@@ -97,7 +84,7 @@ function completeMacvlan(spec: MacvlanSpec, common: Common): MacvlanIntent {
 
 function completeVxlan(spec: VxlanSpec): VxlanIntent {
   const { type, id, remote = null, group = null, port = DEFAULT_VXLAN_PORT, device = null } = spec;
-  const mtu = spec.mtu ?? VXLAN_MTU[familyOf(remote ?? group ?? '')];
+  const mtu = spec.mtu ?? defaultVxlanMtu({ remote, group });
   const common = completeCommon({ ...spec, mtu });
   const intent = { ...common, type, id, remote, group, port, device };
   checkVxlan(intent);
@@ -126,9 +113,13 @@ function checkNotItself(pointer: string, own: Common, namespace: string, name: s
 
 /** Throws a problem unless what the link stands on can be that, as far as it is known without looking. */
 export function checkSingle(intent: SingleIntent, draft: Draft): void {
-  if (intent.type !== 'macvlan') return;
+  if (intent.type === 'macvlan') checkParent(intent, draft);
+  checkMtuOnBase(intent, draft);
+}
+
+function checkParent(intent: MacvlanIntent, draft: Draft): void {
   checkReference('/parentNamespace', 'namespace', intent.parentNamespace, draft);
-  const [base] = needsOfSingle(intent).map((need) => draft.claimant(need));
+  const [base] = baseTies(intent).map((need) => draft.claimant(need));
   const parent = base?.kind === 'link' ? draft.get('link', base.name) : null;
   if (parent?.intent.type !== 'macvlan') return;
   throw new Problem(
@@ -146,7 +137,8 @@ export function assignSingle(intent: SingleIntent, before: LinkAssigned | undefi
 }
 
 /** What a link of one end holds and needs; the interface that it stands on may be anybody's. */
-export function tiesOfSingle(intent: SingleIntent): Ties {
+export function tiesOfSingle(given: SingleIntent, assigned: Pick<LinkAssigned, 'ends'> = {}): Ties {
+  const intent = resolvedLink(given, assigned);
   const { namespace, bridge } = intent;
   const references: Ref[] = [{ kind: 'namespace', name: namespace }];
   if (bridge !== null) references.push({ kind: 'bridge', name: bridge });
@@ -156,21 +148,15 @@ export function tiesOfSingle(intent: SingleIntent): Ties {
     claims: [
       ...claimsOfInterface(namespace, intent.interface, intent),
       ...(intent.type === 'vxlan' ? [{ namespace, what: vxlanTie(intent) }] : []),
+      ...leaseTiesOf(given, assigned).claims,
     ],
-    needs: needsOfSingle(intent),
+    needs: baseTies(intent),
   };
 }
 
-function needsOfSingle(intent: SingleIntent): Ties['needs'] {
-  if (intent.type === 'macvlan')
-    return [{ namespace: intent.parentNamespace, what: interfaceTie(intent.parent) }];
-  if (intent.type !== 'vxlan' || intent.device === null) return [];
-  return [{ namespace: intent.namespace, what: interfaceTie(intent.device) }];
-}
-
 /** Of one identifier, port and family a namespace has one (vxlan_vni_in_use in drivers/net/vxlan). */
-function vxlanTie({ id, port, remote, group }: VxlanIntent): string {
-  return `vxlan ${id} at port ${port}, IPv${familyOf(remote ?? group ?? '')}`;
+function vxlanTie(intent: VxlanIntent): string {
+  return `vxlan ${intent.id} at port ${intent.port}, IPv${familyOfVxlan(intent)}`;
 }
 
 /** Throws a problem if the change is of a kind that has to be a deletion. */
@@ -190,6 +176,20 @@ export function checkPatchedType(before: object, merged: unknown): void {
     throw invalidField('/type', keepsType(before));
 }
 
+/**
+ * An intent without what it has by default in accordance with other fields of it, so that a patch of these has that follow:
+ * the MTU of a vxlan.
+ */
+export function withoutDefaults(intent: object): object {
+  if (!isVxlan(intent) || intent.mtu !== defaultVxlanMtu(intent)) return intent;
+  const { mtu: _mtu, ...others } = intent;
+  return others;
+}
+
+function isVxlan(intent: object): intent is VxlanIntent {
+  return typeIn(intent) === 'vxlan';
+}
+
 function isLink(intent: object): intent is Pick<LinkIntent, 'name' | 'type'> {
   return isLinkType(typeIn(intent));
 }
@@ -200,42 +200,6 @@ function isLinkType(type: unknown): type is LinkIntent['type'] {
 
 function typeIn(value: unknown): unknown {
   return typeof value === 'object' && value !== null && 'type' in value ? value.type : null;
-}
-
-/** Throws a problem if links stand on an interface that the change takes away, renames or makes anew. */
-export function checkNeeded(
-  before: Stored | null,
-  after: Stored,
-  draft: Draft,
-  claimsOf: (stored: Stored) => Ties,
-): void {
-  if (before === null) return;
-  const kept = new Set(claimsOf(after).claims.map(({ namespace, what }) => `${namespace} ${what}`));
-  const isAnew = isAnotherDevice(before, after);
-  for (const claim of claimsOf(before).claims) {
-    if (!claim.what.startsWith(interfaceTie(''))) continue;
-    if (!isAnew && kept.has(`${claim.namespace} ${claim.what}`)) continue;
-    const references = draft
-      .needing(claim)
-      .filter((ref) => ref.kind === 'link' && refText(ref) !== refText(before));
-    if (references.length > 0)
-      throw new Problem(
-        'in-use',
-        `${claim.what} in ${claim.namespace} is what ${references.map(refText).join(', ')} stands on, and would be lost by this; delete these first`,
-        { references },
-      );
-  }
-}
-
-function isAnotherDevice(before: Stored, after: Stored): boolean {
-  const { intent: a } = before;
-  const { intent: b } = after;
-  return isSingleIntent(a) && isSingleIntent(b) && isMadeAnew(a, b);
-}
-
-function isSingleIntent(intent: object): intent is SingleIntent {
-  const type = typeIn(intent);
-  return isLinkType(type) && type !== 'veth';
 }
 
 /**

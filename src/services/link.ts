@@ -33,6 +33,7 @@ import {
   completeInterfaceName,
 } from './interface.ts';
 import { assignEnds, checkFixed, leaseTiesOf } from './ipam.ts';
+import { checkIpv6 } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { findLink } from './link-adoption.ts';
 import {
@@ -64,6 +65,7 @@ export const linkKind: KindService<'link'> = {
     if (intent.type !== 'veth') {
       checkSingle(intent, draft);
       checkClaims(tiesOfSingle(intent).claims, owner, draft);
+      checkFixed(intent, draft);
       return;
     }
     checkEnd('/peer', intent.peer, owner, draft);
@@ -83,8 +85,13 @@ export const linkKind: KindService<'link'> = {
           mac: intent.mac ?? before?.assigned.mac ?? chooseMac(),
           peerMac: intent.peer.mac ?? before?.assigned.peerMac ?? chooseMac(),
         }
-      : { ...assignSingle(intent, before?.assigned), ...refusingEnds(intent, choosing.draft) },
-  ties: (intent, assigned) => (intent.type === 'veth' ? tiesOfLink(intent, assigned) : tiesOfSingle(intent)),
+      : {
+          ...assignEnds(intent, before, choosing),
+          ...refusingEnds(intent, choosing.draft),
+          ...assignSingle(intent, before?.assigned),
+        },
+  ties: (intent, assigned) =>
+    intent.type === 'veth' ? tiesOfLink(intent, assigned) : tiesOfSingle(intent, assigned),
   usesIpam: (intent) => endsOf(intent).some(usesAuto),
   // What was written is not read again.
   reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
@@ -158,6 +165,7 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
   const { namespace, bridge } = end;
   checkReference(`${at}/namespace`, 'namespace', namespace, draft);
   checkSysctlsOfEnd(at, end, draft);
+  checkIpv6(at, end, draft);
   if (bridge === null) return;
   checkReference(`${at}/bridge`, 'bridge', bridge, draft);
   const found = draft.get('bridge', bridge)?.intent.namespace;

@@ -10,6 +10,8 @@ import {
 } from '../plan/names.ts';
 import type { Ref } from '../schemas/common.ts';
 import type { NameFile } from '../schemas/names.ts';
+import { interfaceTie } from './interface.ts';
+import { bridgeUnder } from './on-bridge.ts';
 
 /** What the files of a namespace are to have; null where there is to be none. */
 export type NameTexts = Record<NameFile, string | null>;
@@ -37,7 +39,7 @@ export class NameIndex {
   update(refs: readonly Ref[]): { own: Set<string>; others: Set<string> } {
     const own = new Set<string>();
     const bridges = new Set<string>();
-    for (const { kind, name } of refs) {
+    for (const { kind, name } of this.#withMacvlans(refs)) {
       if (kind === 'namespace') own.add(name);
       if (kind === 'bridge') bridges.add(name);
       if (kind !== 'link') continue;
@@ -97,7 +99,21 @@ export class NameIndex {
 
   #recordedEnds(name: string): NamedEnd[] {
     const stored = this.#resources.get('link', name);
-    return stored === null ? [] : namedEnds(stored);
+    if (stored === null) return [];
+    return namedEnds(
+      stored,
+      bridgeUnder(stored.intent, (tie) => this.#resources.claimant(tie)),
+    );
+  }
+
+  /** A bridge may come to be under macvlans that were there before it. */
+  #withMacvlans(refs: readonly Ref[]): Ref[] {
+    return refs.flatMap((ref) => {
+      const bridge = ref.kind === 'bridge' ? this.#resources.get('bridge', ref.name)?.intent : undefined;
+      if (bridge === undefined) return [ref];
+      const { namespace, interface: device } = bridge;
+      return [ref, ...this.#resources.needing({ namespace, what: interfaceTie(device) })];
+    });
   }
 
   #setEnds(link: string, ends: NamedEnd[]): void {

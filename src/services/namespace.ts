@@ -14,9 +14,11 @@ import { differencesOfNamespace } from '../plan/namespace.ts';
 import { HOST } from '../schemas/common.ts';
 import { forwardingKey } from '../schemas/nat.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft } from './draft.ts';
 import { forwardingTie } from './bridge-firewall.ts';
 import { checkSysctlsOfNamespace } from './end.ts';
+import { checkIpv6OfNamespace } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { firewallTie } from './nat-names.ts';
@@ -31,6 +33,7 @@ export const namespaceKind: KindService<'namespace'> = {
     if (before !== null) checkStaysSame(before, intent, inode, draft);
     checkForwarding(intent, draft);
     checkSysctlsOfNamespace(intent, draft);
+    checkIpv6OfNamespace(intent, draft);
   },
 
   assign: ({ pid }, before) => {
@@ -137,7 +140,8 @@ function checkForwarding({ name, sysctls }: NamespaceIntent, draft: Draft): void
       ...draft.needing({ namespace: name, what: firewallTie(family) }).filter(({ kind }) => kind === 'nat'),
       ...draft.needing({ namespace: name, what: forwardingTie(family) }),
     ];
-    if (sysctls[key] === undefined || sysctls[key] === '1' || references.length === 0) continue;
+    const value = sysctls[key];
+    if (value === undefined || isSameValue(value, '1') || references.length === 0) continue;
     const needing = references.some(({ kind }) => kind === 'nat') ? 'nat rules need' : 'a bridge needs';
     throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while ${needing} forwarding there`, {
       references,

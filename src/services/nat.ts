@@ -23,6 +23,7 @@ import {
   type ObservedNat,
   type SnatIntent,
 } from '../schemas/nat.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft } from './draft.ts';
 import { checkReference, interfaceTie } from './interface.ts';
 import type { KindService } from './kind.ts';
@@ -47,7 +48,7 @@ export const natKind: KindService<'nat'> = {
     if (intent.type === 'dnat') checkTarget(intent, draft, before);
     const key = forwardingKey(natFamily(intent));
     const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
-    if (value !== undefined && value !== '1')
+    if (value !== undefined && !isSameValue(value, '1'))
       throw new Problem(
         'unprocessable',
         `a nat rule needs forwarding, and ${intent.namespace} asks for ${key} = ${value}; change that first`,

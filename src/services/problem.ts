@@ -64,8 +64,12 @@ export function notFound({ kind, name }: Ref): Problem {
   );
 }
 
-/** A refusal by the kernel or a tool, as whoever asked is to see it. */
-export function problemOfCommand(failure: CommandFailed): Problem {
+/**
+ * A refusal by the kernel or a tool, as whoever asked is to see it.
+ *
+ * @param small the interface whose MTU is too small for another one, if that is why
+ */
+export function problemOfCommand(failure: CommandFailed, small: string | null = null): Problem {
   const { command, exitCode, stderr } = failure;
   const extras = { command, exitCode, stderr };
   const said = stderr === '' ? `exit code ${String(exitCode)}` : stderr;
@@ -73,21 +77,37 @@ export function problemOfCommand(failure: CommandFailed): Problem {
   if (failure.failure.cause === 'timeout')
     return new Problem('timeout', `${command} did not end in time, and was undone`, extras, options);
   const slug = failure.failure.cause === 'refusal' ? failure.failure.refusal : slugOfMissing(failure);
-  return new Problem(slug, `${leadOf(slug, failure)}: \`${command}\` said: ${said}`, extras, options);
+  const why = small === null ? leadOf(slug, failure) : `/mtu does not fit into that of ${small}; lower it`;
+  return new Problem(slug, `${why}: \`${command}\` said: ${said}`, extras, options);
 }
 
 /** What a link is to stand on may be anybody's, and be missing. */
 function slugOfMissing({ command, stderr }: CommandFailed): ProblemSlug {
+  // It was looked at once more, and it is none of netnsd's.
+  const isPlaceTaken =
+    /^tc .*qdisc add dev \S+ ingress$/.test(command) && stderr.includes('Exclusivity flag on');
+  if (isPlaceTaken) return 'foreign-object';
   const isBase = /link add (link|.* type vxlan)/.test(command) && stderr.startsWith('Cannot find device');
   return isBase ? 'unprocessable' : 'kernel-error';
 }
 
-function leadOf(slug: ProblemSlug, { command }: CommandFailed): string {
+function leadOf(slug: ProblemSlug, { command, stderr }: CommandFailed): string {
   const said = lead[slug] ?? 'the kernel refused';
   if (slug !== 'kernel-unsupported') return said;
+  if (/^tc .*\btbf\b/.test(command)) return 'the kernel lacks sch_tbf, which holds back what `rate` is about';
+  const isPolicing = /^tc .*add dev \S+ ingress\b/.test(command);
+  const [, lacking] = (isPolicing ? POLICING.find(([text]) => text.test(stderr)) : undefined) ?? [];
+  if (lacking !== undefined) return `the kernel lacks ${lacking}`;
   const type = / type (macvlan|vxlan)\b/.exec(command)?.[1] ?? (/tuntap add/.test(command) ? 'tap' : null);
   return type === null ? said : `the kernel lacks interfaces of type ${type}`;
 }
+
+/** What the kernel says where it lacks something of what an `ingressKbit` needs, and what that is. */
+const POLICING = [
+  [/TC classifier not found/, 'cls_matchall, which policing needs beside act_police'],
+  [/Failed to load TC action module/, 'act_police, which policing needs beside cls_matchall'],
+  [/qdisc kind is unknown/, 'sch_ingress, which policing needs beside cls_matchall and act_police'],
+] as const;
 
 const lead: Partial<Record<ProblemSlug, string>> = {
   'foreign-object': 'the kernel has something of that name which netnsd has not made; it was left alone',

@@ -123,7 +123,8 @@ export class Repairer {
       },
       { refs, mayBe: [], attempts: new Set(), sysctls: [], adoptions: [] },
     );
-    const { ran, failure } = settled;
+    const { ran } = settled;
+    const failure = settled.failure ?? settled.changed.values().next().value ?? null;
     total.processes += processes.started();
     if (settled.steps.length > 0) {
       const outcome: OperationOutcome = {
@@ -139,7 +140,7 @@ export class Repairer {
       if (operation !== null) this.#journal.fail(operation, outcome);
       this.#journal.log(entry, operation, outcome);
     }
-    if (failure !== null) return settled;
+    if (settled.failure !== null) return settled;
     const alongside = settled.covered.filter((ref) => waiting.delete(refText(ref)));
     for (const ref of alongside) done.add(refText(ref));
     const sharers = this.#sharersOf(settled).filter(
@@ -167,11 +168,13 @@ export class Repairer {
 
   /** All that could be done was done: says so of each resource. */
   #conclude(refs: readonly Ref[], settled: Settled, total: Repaired): void {
-    const { steps, obstacles } = settled;
+    const { steps, changed, obstacles } = settled;
     const served = new Set([...steps.map(({ serves }) => serves), ...this.#sharersOf(settled)].map(refText));
     for (const ref of refs) {
       const obstacle = obstacles.get(refText(ref));
-      if (obstacle !== undefined) {
+      const other = changed.get(refText(ref));
+      if (other !== undefined) this.#fail(ref, problemOfCommand(other), total);
+      else if (obstacle !== undefined) {
         this.#markFailed(ref, obstacle);
         total.failed.push({ ref, problem: new Problem('unprocessable', obstacle), isHopeless: true });
       } else if (served.has(refText(ref))) this.#countAttempt(ref, total);

@@ -17,7 +17,7 @@ import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { deleteWithReferrers, layOver, referrersOf } from './lay-over.ts';
 import { leasesOf } from './leases.ts';
-import { checkPatchedType } from './link-types.ts';
+import { checkPatchedType, withoutDefaults } from './link-types.ts';
 import { mergePatch } from './merge-patch.ts';
 import { Problem, nameConflict, notFound, problemOfCommand } from './problem.ts';
 import type { Repaired } from './repair.ts';
@@ -112,7 +112,7 @@ export class ResourceService {
       const before = draft.get(kind, name);
       if (before === null) throw notFound({ kind, name });
       checkConditions(conditions, before, { kind, name });
-      const merged = mergePatch(before.intent, patch);
+      const merged = mergePatch(withoutDefaults(before.intent), patch);
       if (kind === 'link') checkPatchedType(before.intent, merged);
       const spec = this.#deps.validate(kind, merged);
       if (spec.name !== name)

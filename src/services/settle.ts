@@ -22,7 +22,7 @@ import { portsChangedBy } from './ports.ts';
 import { leadsTo, linksAmong, reflectingEnds } from './reflecting.ts';
 import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
 import { isTakenRoute, replacingRoutes } from './replaced-routes.ts';
-import { noteHostSysctls, noteReadings } from './sysctls.ts';
+import { changedSysctls, noteHostSysctls, noteReadings } from './sysctls.ts';
 
 /** What to put in order, and what is known of how it may be otherwise. */
 export interface Unsettled {
@@ -43,6 +43,11 @@ export interface Settled {
   ran: RunOutcome['ran'];
   /** Null if all that can be put in order is. */
   failure: CommandFailed | null;
+  /**
+   * By `refText`, what the kernel does not take as it was recorded, and as it would be refused now: all else was done, and
+   * to do that once more would lead to the same.
+   */
+  changed: ReadonlyMap<string, CommandFailed>;
   /** Why resources can't be put in order now, by `refText`. */
   obstacles: ReadonlyMap<string, string>;
   /** What was put in order: the resources that were asked for, and all that was looked at with them. */
@@ -120,15 +125,16 @@ class Settlement {
         : planned;
       if (steps.length === 0) {
         this.#write([]);
-        return { steps, ran: [], failure: null, obstacles, covered };
+        return { steps, ran: [], failure: null, changed: new Map(), obstacles, covered };
       }
       this.#sysctls.push(...(await noteHostSysctls(this.#want)));
       const attempts = attemptsOf(steps, this.#identities);
       this.#deps.begin(steps, { attempts, sysctls: this.#sysctls });
-      const outcome = await this.#carryOut(have, steps);
-      return { steps, ran: outcome.ran, failure: outcome.failure, obstacles, covered };
+      const { ran, failure, written } = await this.#carryOut(have, steps);
+      return { steps, ran, failure, changed: changedSysctls(this.#want, steps, written), obstacles, covered };
     } catch (error) {
-      if (error instanceof CommandFailed) return { steps: [], ran: [], failure: error, obstacles, covered };
+      if (error instanceof CommandFailed)
+        return { steps: [], ran: [], failure: error, changed: new Map(), obstacles, covered };
       throw error;
     }
   }

@@ -8,7 +8,6 @@ import { endsOf } from '../schemas/link.ts';
 import {
   AUTO,
   isAutoSubnet,
-  leaseTie,
   occupied,
   type Occupied,
   type SubnetAssigned,
@@ -17,7 +16,7 @@ import {
 import { isWithin, overlap, parseReserved, rangeOfNetwork } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
-import { placesOf, type Choosing } from './ipam.ts';
+import { fixedOn, placesOf, type Choosing } from './ipam.ts';
 import { linksOn } from './on-bridge.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
 
@@ -63,12 +62,8 @@ export function assignSubnets(
   return { subnets };
 }
 
-function checkGateway(
-  { name, addresses }: BridgeIntent,
-  subnet: string,
-  gateway: string,
-  draft: Draft,
-): void {
+function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, draft: Draft): void {
+  const { addresses } = bridge;
   const at = addresses.findIndex((address) => parsePrefix(address).address === gateway);
   const own = addresses[at];
   if (own !== undefined && parsePrefix(own).prefixLength !== parsePrefix(subnet).prefixLength)
@@ -78,7 +73,7 @@ function checkGateway(
     );
   if (!isIn(gateway, usableOf(subnet)))
     throw invalidField(`/addresses/${at}`, `${gateway} can't be the gateway of ${subnet}`);
-  const [other] = draft.needing(leaseTie(name, gateway));
+  const [other] = fixedOn(bridge, gateway, draft);
   if (other !== undefined) throw takenBy(`${gateway}, the gateway of ${subnet},`, other);
 }
 

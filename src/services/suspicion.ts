@@ -13,6 +13,7 @@ import type { Family } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
 import { forwardingKey } from '../schemas/nat.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 import { rulesIn } from './bridge-firewall.ts';
 import { chainMarksIn } from './chain-marks.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
@@ -189,7 +190,7 @@ export class Suspicion {
       // Of a device in another namespace the name is not to be had.
       const isSame = isWhole(device) || isWhole(what) ? device === what : true;
       const told = fields[field];
-      if (isSame && told !== undefined && told !== value.trim()) this.#add(stored);
+      if (isSame && told !== undefined && !isSameValue(told, value)) this.#add(stored);
     }
   }
 

@@ -1,7 +1,11 @@
 import type { SysctlBefore } from '../db/sysctls.ts';
-import type { KernelState } from '../kernel/state.ts';
+import { CommandFailed } from '../kernel/errors.ts';
+import { printCommand, render } from '../kernel/render.ts';
+import type { KernelState, Sysctl } from '../kernel/state.ts';
+import type { Step } from '../kernel/step.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
-import { HOST } from '../schemas/common.ts';
+import { HOST, refText } from '../schemas/common.ts';
+import { isSameValue } from '../schemas/sysctl.ts';
 
 /**
  * Notes what stands in sysctls of the daemon's own namespace that are about to be written for the first time, in
@@ -34,4 +38,34 @@ export function noteReadings(
 /** Sysctls that netnsd lets go of. */
 export function releasedSysctls(have: KernelState, want: KernelState): { namespace: string; key: string }[] {
   return [...have.sysctls].filter(([id]) => !want.sysctls.has(id)).map(([, entry]) => entry);
+}
+
+/**
+ * Of the sysctls that the steps set, the first of each resource, by `refText`, of which the kernel has made something
+ * else than is wanted: it rounds times to its clock, and prints some values in full.
+ */
+export function changedSysctls(
+  want: KernelState,
+  steps: readonly Step[],
+  written: ReadonlyMap<string, Record<string, string>>,
+): Map<string, CommandFailed> {
+  const changed = new Map<string, CommandFailed>();
+  for (const step of steps) {
+    const sysctl = step.step === 'sysctl.set' ? want.sysctls.get(`${step.namespace} ${step.key}`) : undefined;
+    if (sysctl === undefined) continue;
+    const found = written.get(sysctl.namespace)?.[sysctl.key];
+    if (found === undefined || isSameValue(found, sysctl.value)) continue;
+    const owner = refText(sysctl.serves);
+    if (!changed.has(owner)) changed.set(owner, notTaken(sysctl, found));
+  }
+  return changed;
+}
+
+function notTaken({ serves, namespace, key, value }: Sysctl, found: string): CommandFailed {
+  const [command = key] = printCommand(render({ step: 'sysctl.set', serves, namespace, key, value }));
+  const said =
+    found === ''
+      ? `nothing can be read there after ${value} was written`
+      : `the kernel made ${found} of ${value}; ask for a value that it takes as it is`;
+  return new CommandFailed(command, 0, said, { cause: 'refusal', refusal: 'unprocessable' });
 }

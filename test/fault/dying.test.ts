@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { changes, networkChanges, ruleChanges, singleChanges } from '../support/changes.ts';
+import { changes, networkChanges, optionChanges, ruleChanges, singleChanges } from '../support/changes.ts';
 import { killAt, storePointsOf, watchTools } from '../support/points.ts';
 import { isLong, reportFigures, spread } from '../support/rounds.ts';
 import { World } from '../support/world.ts';
 
-const all = [...changes, ...singleChanges, ...ruleChanges, ...networkChanges];
+const all = [...changes, ...singleChanges, ...ruleChanges, ...networkChanges, ...optionChanges];
 /** A point takes about a second, on a machine that is busy with other things too. */
 const TIMEOUT_MS = isLong ? 3_600_000 : 300_000;
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { changes, networkChanges, ruleChanges, singleChanges } from '../support/changes.ts';
+import { changes, networkChanges, optionChanges, ruleChanges, singleChanges } from '../support/changes.ts';
 import { MESSAGES, watchTools } from '../support/points.ts';
 import { isLong, reportFigures, spread } from '../support/rounds.ts';
 import { World } from '../support/world.ts';
 
-const all = [...changes, ...singleChanges, ...ruleChanges, ...networkChanges];
+const all = [...changes, ...singleChanges, ...ruleChanges, ...networkChanges, ...optionChanges];
 const TIMEOUT_MS = isLong ? 3_600_000 : 300_000;
 
 /** That a message is not sent, and that its answer is not received, which is to have failed with it done. */

@@ -178,6 +178,16 @@ test('all that is wrong is told at once, each with its place', async () => {
   expect(body.detail).toMatch(/and 5 more, see `errors`/);
 });
 
+test.each<[string, object, RegExp]>([
+  ['POST', { name: 'a', type: 'foo' }, /\/type: "foo" is none of \["veth","macvlan","vxlan","tap"\] \(and/],
+  ['POST', { name: 'a' }, /\/type: is required/],
+  ['PUT', { type: 'foo', remote: '10.0.0.1' }, /\/type: "foo" is none of/],
+])('the type of a link is told first if there is no such: %s %o', async (method, body, says) => {
+  const path = method === 'POST' ? '/links' : '/links/a';
+  const answer = await send(method, path, JSON.stringify(body), json);
+  expect([answer.status, answer.body['detail']]).toEqual([400, expect.stringMatching(says)]);
+});
+
 test('a refusal quotes no more of a value than a line', async () => {
   const { body } = await daemon()
     .request.post('/bridges')

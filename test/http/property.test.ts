@@ -60,8 +60,7 @@ async function complaintsAbout(
   const received = await text(response);
   const status = response.statusCode as number;
   const found = daemon.complaints({ method, url, status, headers: response.headers, body: received });
-  // What would need a feature of the kernel that netnsd does not use is told apart from a fault.
-  if (status >= 500 && !received.includes('act_police')) found.push(`status ${status}: ${received}`);
+  if (status >= 500) found.push(`status ${status}: ${received}`);
   if (status < 400 && (way === 'guarded' || way === 'spoilt'))
     found.push(`was not refused: ${status} ${received}`);
   return found;

@@ -1,58 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { refText, type Ref } from '../../src/schemas/common.ts';
-import { startDaemon, type Daemon } from '../support/daemon.ts';
+import {
+  firewallOf,
+  four,
+  makeBridge,
+  masquerade,
+  neighborKnowsTheWay,
+  six,
+} from '../support/bridge-networks.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { meanwhile, reached, serve } from '../support/probes.ts';
 import { ipJson, pings, rulesOf, run } from '../support/shell.ts';
 
 const ALL = ['icmp', 'tcp', 'udp'];
 const NONE: string[] = [];
-
-type Request = Daemon['request'];
-
-const four = (bridge: number, host: number): string => `10.1.${bridge}.${host}`;
-const six = (bridge: number, host: number): string => `fd00:${bridge}::${host}`;
-
-/** `br0N` with ports `nN1` (and `nN2`, …), each in a namespace of its own that answers on port 80. */
-async function makeBridge(request: Request, n: number, firewall: object | null, ports = 1): Promise<void> {
-  const addresses = [`${four(n, 254)}/24`, `${six(n, 254)}/64`];
-  const { body, status } = await request.post('/bridges').send({ name: `br0${n}`, addresses, firewall });
-  expect({ status, body }).toMatchObject({ status: 201 });
-  for (let port = 1; port <= ports; port++) {
-    const namespace = `n${n}${port}`;
-    expect((await request.post('/namespaces').send({ name: namespace })).status).toBe(201);
-    const peer = {
-      interface: 'eth0',
-      namespace,
-      addresses: [`${four(n, port)}/24`, `${six(n, port)}/64`],
-      routes: [
-        { to: 'default', via: four(n, 254) },
-        { to: 'default', via: six(n, 254) },
-      ],
-    };
-    const link = { name: `v${n}${port}`, type: 'veth', bridge: `br0${n}`, peer };
-    expect((await request.post('/links').send(link)).status).toBe(201);
-    await serve(namespace, [80]);
-  }
-}
-
-/** Translates what leaves a bridge, and has both families forwarded. */
-async function masquerade(request: Request, n: number, forward: string): Promise<void> {
-  for (const [name, source] of [
-    [`out${n}`, `10.1.${n}.0/24`],
-    [`outsix${n}`, `fd00:${n}::/64`],
-  ])
-    expect(
-      (await request.post('/nat').send({ name, type: 'masquerade', source, inInterface: `br0${n}`, forward }))
-        .status,
-    ).toBe(201);
-}
-
-async function firewallOf(request: Request, n: number, firewall: object | null): Promise<void> {
-  const { body, status } = await request.patch(`/bridges/br0${n}`).send({ firewall });
-  expect({ status, body }).toMatchObject({ status: 200 });
-  expect(body.status.state).toBe('ready');
-}
 
 /**
  * What a port of one bridge reaches of a port of another, by both families, which must agree: some time after a change,
@@ -72,16 +34,6 @@ async function policyDrop(): Promise<void> {
   await meanwhile(
     'iptables -P FORWARD DROP; ip6tables -P FORWARD DROP',
     'iptables -P FORWARD ACCEPT; ip6tables -P FORWARD ACCEPT',
-  );
-}
-
-/** The host next to us on the uplink sends straight to our networks. */
-async function neighborKnowsTheWay(n: number): Promise<void> {
-  const way = `10.1.${n}.0/24 via 198.51.100.2`;
-  const way6 = `fd00:${n}::/64 via 2001:db8:51::2`;
-  await meanwhile(
-    `ip -n internet route add ${way}; ip -n internet -6 route add ${way6}`,
-    `ip -n internet route del ${way}; ip -n internet -6 route del ${way6}`,
   );
 }
 
@@ -307,6 +259,81 @@ describe('hostAccess', () => {
     expect(await to(547)).toEqual([['icmp'], ['icmp', 'udp'], ['icmp']]);
     expect([await reached(null, four(1, 1), 80), await reached(null, six(1, 1), 80)]).toEqual([ALL, ALL]);
     expect(await reached('internet', '198.51.100.2', 9000)).toEqual(ALL);
+  });
+});
+
+describe('the addresses of the bridge', () => {
+  it('are reached from outside with inbound any alone, but for what is published, and from the host and other bridges always', async () => {
+    const { request } = await startDaemon();
+    await neighborKnowsTheWay(1);
+    await serve(null, [9000]);
+    await makeBridge(request, 2, null);
+    await makeBridge(request, 1, {});
+    await masquerade(request, 1, 'none');
+    for (const [name, address] of [
+      ['web', four(1, 1)],
+      ['web6', six(1, 1)],
+    ])
+      await request
+        .post('/nat')
+        .send({ name, type: 'dnat', protocol: 'tcp', port: '8080', to: { address, port: '80' } })
+        .expect(201);
+    const to = async (from: string | null, port = 9000): Promise<string[][]> =>
+      Promise.all([four(1, 254), six(1, 254)].map(async (host) => reached(from, host, port)));
+    await expect.poll(async () => pings('n21', six(2, 254)), { timeout: 10_000 }).toBe(true);
+    const outside = async (): Promise<string[][][]> => [await to('internet'), await to('internet', 8080)];
+    const everything = Array.from({ length: 3 }, () => [ALL, ALL]);
+    const inside = async (): Promise<string[][][]> => [await to(null), await to('n11'), await to('n21')];
+    expect(await outside()).toEqual([
+      [NONE, NONE],
+      [['tcp'], ['tcp']],
+    ]);
+    expect(await inside()).toEqual(everything);
+    expect(await reached('internet', '198.51.100.2', 9000)).toEqual(ALL);
+    // What the host has asked from them is answered.
+    expect(await run('ping', '-n', '-c', '1', '-W', '1', '-I', four(1, 254), '198.51.100.1')).toMatch(/ 0%/);
+    await firewallOf(request, 1, { internal: true });
+    expect(await outside()).toEqual([
+      [NONE, NONE],
+      [NONE, NONE],
+    ]);
+    expect(await inside()).toEqual(everything);
+    await firewallOf(request, 1, { internal: false, inbound: 'any' });
+    expect(await to('internet')).toEqual([ALL, ALL]);
+    // What may not reach the host does not reach it by an address of another bridge either.
+    await firewallOf(request, 2, { hostAccess: false });
+    await firewallOf(request, 1, { inbound: 'published' });
+    expect(await inside()).toEqual([
+      [ALL, ALL],
+      [ALL, ALL],
+      [['icmp'], ['icmp']],
+    ]);
+    await firewallOf(request, 1, null);
+    expect(await to('internet')).toEqual([ALL, ALL]);
+  });
+
+  it('that netnsd chooses, and those that come later, are among them', async () => {
+    const { request } = await startDaemon({ reconcileMode: 'observe' });
+    await meanwhile(
+      'ip -n internet route add 10.5.0.0/16 via 198.51.100.2; ip -n internet -6 route add fd00:5::/32 via 2001:db8:51::2',
+      'ip -n internet route del 10.5.0.0/16; ip -n internet -6 route del fd00:5::/32',
+    );
+    await request
+      .post('/bridges')
+      .send({ name: 'br05', subnets: ['10.5.1.0/24', 'fd00:5:1::/64'] })
+      .expect(201);
+    const pinged = async (...hosts: string[]): Promise<boolean[]> =>
+      Promise.all(hosts.map(async (host) => pings('internet', host)));
+    expect(await pinged('10.5.1.1', 'fd00:5:1::1')).toEqual([false, false]);
+    await request
+      .patch('/bridges/br05')
+      .send({ addresses: ['10.5.9.9/24'] })
+      .expect(200);
+    expect(await pinged('10.5.1.1', '10.5.9.9')).toEqual([false, false]);
+    expect((await request.get('/bridges/br05')).body.status).toMatchObject({ state: 'ready' });
+    expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
+    await firewallOf(request, 5, { inbound: 'any' });
+    expect(await pinged('10.5.1.1', 'fd00:5:1::1', '10.5.9.9')).toEqual([true, true, true]);
   });
 });
 

@@ -15,6 +15,13 @@ const UDP = 17;
 const TCP = 6;
 const ICMP = 1;
 const ICMP6 = 58;
+const SCTP = 132;
+
+/**
+ * RFC 9293, section 3.1, from the destination port on: RST, ACK of a connection that is long forgotten. conntrack calls it
+ * INVALID, and translates nothing.
+ */
+const LATE_RESET = [0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x14, 0, 0, 0, 0, 0, 0];
 
 type Request = Daemon['request'];
 
@@ -38,8 +45,8 @@ async function masquerade(request: Request): Promise<void> {
   await make(request, '/nat', { name: 'out6', type: 'masquerade', bridge: 'br01', family: 6 });
 }
 
-async function publish(request: Request, protocol = 'tcp'): Promise<void> {
-  const to = { address: '10.1.1.1', port: '80' };
+async function publish(request: Request, protocol = 'tcp', address = '10.1.1.1'): Promise<void> {
+  const to = { address, port: '80' };
   await make(request, '/nat', { name: 'web', type: 'dnat', protocol, port: '8080', to });
 }
 
@@ -109,12 +116,43 @@ describe('what no flow is known of', () => {
     await makeNetwork(request, null);
     await masquerade(request);
     const seen = await sniff('internet', 'eth0');
-    // RFC 9293: RST, ACK of a connection that is long forgotten; conntrack calls it INVALID, and translates nothing.
-    const reset = [0x99, 0x99, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x14, 0, 0, 0, 0, 0, 0];
-    await send('blue', FAR, TCP, reset);
+    await send('blue', FAR, TCP, [0x99, 0x99, ...LATE_RESET]);
     await untilReachable('blue', FAR);
     expect(seen).toContain(`${HOST} > ${FAR} ${ICMP} 8`);
     expect(seen.filter((line) => line.startsWith('10.1.1.1 '))).toEqual([]);
+  });
+
+  it.each([
+    ['tcp', TCP, [0, 80, ...LATE_RESET]],
+    // RFC 9260: a COOKIE ACK of an association that nobody knows.
+    ['sctp', SCTP, [0, 80, 0x99, 0x99, 0, 0, 0, 1, 0, 0, 0, 0, 11, 0, 0, 4]],
+  ])(
+    'does not leave what is published by %s with its own address, if that is published only',
+    async (protocol, number, late) => {
+      const { request } = await startDaemon();
+      await makeNetwork(request, null);
+      await publish(request, protocol);
+      const seen = await sniff('internet', 'eth0');
+      await send('blue', FAR, number, late);
+      // From another port than that nothing is kept.
+      await send('blue', FAR, TCP, [0, 81, ...LATE_RESET]);
+      await expect.poll(() => seen).toContain(`10.1.1.1 > ${FAR} ${TCP} 0`);
+      expect(seen.filter((line) => line.startsWith('10.1.1.1 '))).toEqual([`10.1.1.1 > ${FAR} ${TCP} 0`]);
+    },
+  );
+});
+
+describe('a client with a link-local address', () => {
+  it('is led to no published port, which could not answer it, but to what listens on the host itself', async () => {
+    const { request } = await startDaemon();
+    await makeNetwork(request, null);
+    await publish(request, 'tcp', 'fd00:1::1');
+    await serve('blue', [80]);
+    await untilReachable('blue', 'fd00:1::254');
+    expect(await reached('internet', 'fe80::2%eth0', 8080)).toEqual(['icmp']);
+    expect(await reached('internet', '2001:db8:51::2', 8080)).toEqual(['icmp', 'tcp']);
+    await serve(null, [8080]);
+    expect(await reached('internet', 'fe80::2%eth0', 8080)).toEqual(['icmp', 'tcp', 'udp']);
   });
 });
 

@@ -12,6 +12,7 @@ import { createProcesses } from '../../src/kernel/processes.ts';
 import { ForeignService } from '../../src/services/foreign.ts';
 import { InspectService } from '../../src/services/inspect.ts';
 import { SystemService } from '../../src/services/system.ts';
+import { policingLacks } from '../support/policing.ts';
 
 // All digits, and the id of a process: where `ip` takes "a name or a process id", 1 would be another namespace.
 const BLUE = '1';
@@ -399,7 +400,7 @@ describe('what others made', () => {
     expect(counted.started()).toBe(started);
     expect(answer).toMatchObject({
       version: '0.0.1',
-      features: { bridge: true, veth: true, ipv6: true },
+      features: { bridge: true, veth: true, ipv6: true, policing: (await policingLacks()) === null },
       limits: { portsPerBridge: 1000 },
       use: { boundNamespaces: 2, recorded: { namespaces: 0, links: 0, bridges: 0, nat: 0 } },
     });

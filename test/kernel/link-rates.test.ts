@@ -154,17 +154,4 @@ describe('the rate at which an end receives', () => {
       expect((await daemon().request.patch('/links/v0').send({ rate: { ingressKbit } })).status).toBe(400);
     expect(await shapers()).toEqual([null, null]);
   });
-
-  it.each([{ type: 'macvlan', parent: 'br0' }, { type: 'vxlan', id: 7 }, { type: 'tap' }])(
-    'is answered 501 of a $type, and nothing is made',
-    async (fields) => {
-      await make('/bridges', { name: 'br0' });
-      const refused = await daemon()
-        .request.post('/links')
-        .send({ name: 'one', ...fields, rate: { ingressKbit: 1000 } });
-      expect([refused.status, refused.body.type]).toEqual([501, '/problems/kernel-unsupported']);
-      expect(refused.body.detail).toContain('act_police');
-      expect((await daemon().request.get('/links')).body.items).toEqual([]);
-    },
-  );
 });

@@ -127,6 +127,36 @@ describe('masquerade', () => {
     expect(await pings('blue', FAR_HOST)).toBe(true);
   });
 
+  it('by bridge leaves what stays on it alone, from one of its networks to another, and lets nobody else in', async () => {
+    const daemon = await startDaemon();
+    await makeNetwork(daemon);
+    const { request } = daemon;
+    await request
+      .post('/bridges')
+      .send({ name: 'br03', addresses: ['10.1.3.254/24', '10.1.4.254/24'] })
+      .expect(201);
+    for (const n of [3, 4]) {
+      await request.post('/namespaces').send({ name: `n${n}` });
+      const routes = [{ to: 'default', via: `10.1.${n}.254` }];
+      const peer = { interface: 'eth0', namespace: `n${n}`, addresses: [`10.1.${n}.1/24`], routes };
+      await request
+        .post('/links')
+        .send({ name: `v${n}`, type: 'veth', bridge: 'br03', peer })
+        .expect(201);
+    }
+    await request.post('/nat').send({ name: 'out', type: 'masquerade', bridge: 'br03' }).expect(201);
+    expect([await pings('n3', '10.1.4.1'), await pings('n4', '10.1.3.1')]).toEqual([true, true]);
+    expect([await pings('n3', FAR_HOST), await pings('n4', FAR_HOST)]).toEqual([true, true]);
+    await run('ip', '-n', 'internet', 'route', 'add', '10.1.3.0/24', 'via', '198.51.100.2');
+    onTestFinished(async () => void (await run('ip', '-n', 'internet', 'route', 'del', '10.1.3.0/24')));
+    expect([await pings('internet', '10.1.3.1'), await pings('blue', '10.1.3.1')]).toEqual([false, false]);
+    expect((await request.get('/nat/out')).body.status).toMatchObject({ state: 'ready' });
+    expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
+    await request.post('/nat').send({ name: 'too', type: 'masquerade', bridge: 'br03' }).expect(201);
+    await request.delete('/nat/out').expect(204);
+    expect(await pings('n3', '10.1.4.1')).toBe(true);
+  });
+
   it('says when its rules are gone, and when forwarding is off', async () => {
     const daemon = await startDaemon();
     const { request } = daemon;

@@ -155,7 +155,7 @@ describe('the walkthrough', () => {
     const rules = (await rulesOf(null)).join('\n');
     expect(rules).toMatch(/-A NETNSD-SNAT -s 10\.1\.1\.0\/24 -o uplink0 .*-j MASQUERADE/);
     expect(rules).toMatch(/-A NETNSD-OUT -s 10\.1\.1\.0\/24 -i br00 -o uplink0 .*-j ACCEPT/);
-    expect(rules).toMatch(/-A NETNSD-IN -d 10\.1\.1\.0\/24 -o br00 .*RELATED,ESTABLISHED .*-j ACCEPT/);
+    expect(rules).toMatch(/-A NETNSD-IN -d 10\.1\.1\.0\/24 -o br00 .*-j NETNSD-ANSWERS/);
     const { body: routes } = await request.get(`/namespaces/${inode}/routes`);
     expect(routes.items).toContainEqual(
       expect.objectContaining({ to: 'default', via: '10.1.1.3', dev: 'veth10' }),

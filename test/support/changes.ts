@@ -240,3 +240,49 @@ export const networkChanges: { of: string; before: Request[]; change: Request }[
     change: ['delete', '/bridges/net0?cascade=true'],
   },
 ];
+
+const options = {
+  txQueueLength: 500,
+  isolatedPort: true,
+  hairpin: true,
+  sysctls: { 'ipv4.conf.rp_filter': '2', 'ipv6.conf.addr_gen_mode': '1' },
+  rate: { egressKbit: 8000, ingressKbit: 4000 },
+  offload: { checksum: false },
+};
+const farOptions = {
+  txQueueLength: 600,
+  sysctls: { 'ipv4.conf.rp_filter': '2', 'ipv6.conf.accept_ra': '0' },
+  offload: { checksum: false },
+};
+const noOptions = {
+  txQueueLength: null,
+  isolatedPort: false,
+  hairpin: false,
+  sysctls: null,
+  rate: null,
+  offload: null,
+};
+const laden: Request = [
+  'post',
+  '/links',
+  { name: 'veth00', type: 'veth', bridge: 'br00', ...options, peer: { ...peer, ...farOptions } },
+];
+
+/** The same for the further fields of the ends of a link, which are the business of other tools too. */
+export const optionChanges: { of: string; before: Request[]; change: Request }[] = [
+  { of: 'a link with all options is made', before: [blue, br00], change: laden },
+  {
+    of: 'a link gets all options',
+    before: [blue, br00, veth],
+    change: ['patch', '/links/veth00', { ...options, peer: farOptions }],
+  },
+  {
+    of: 'all options of a link are taken away',
+    before: [blue, br00, laden],
+    change: [
+      'patch',
+      '/links/veth00',
+      { ...noOptions, peer: { txQueueLength: null, sysctls: null, offload: null } },
+    ],
+  },
+];

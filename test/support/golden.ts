@@ -62,13 +62,14 @@ export function firewallName({
 }
 
 /**
- * netnsd's chains and jumps in the sandbox as iptables-save and ip6tables-save print them, without counters, built-in
+ * netnsd's chains and jumps in the sandbox, or one of its namespaces, as iptables-save and ip6tables-save print them, without counters, built-in
  * chains and empty tables; `title` says what made them.
  */
-export async function goldenRules(title: string): Promise<string> {
+export async function goldenRules(title: string, namespace?: string): Promise<string> {
   const sections = await Promise.all(
     ['iptables-save', 'ip6tables-save'].map(async (tool) => {
-      const tables = (await run(tool))
+      const inside = namespace === undefined ? [] : [`--net=/run/netns/${namespace}`];
+      const tables = (await run('nsenter', ...inside, tool))
         .split(/^(?=\*)/m)
         .map(ownLines)
         .filter((lines) => lines.length > 1);

@@ -69,6 +69,7 @@ echo @sysctls
 cd /proc/sys/net && grep -s '' ipv4/ip_forward \\
   ipv4/conf/*/forwarding ipv4/conf/*/rp_filter ipv4/conf/*/accept_ra ipv4/conf/*/route_localnet \\
   ipv6/conf/*/forwarding ipv6/conf/*/accept_ra ipv6/conf/*/disable_ipv6
+echo @offload; ethtool -k '*' | grep -E '^Features for|^tx-checksumming:'
 echo @end
 `;
 
@@ -92,8 +93,16 @@ async function namespaceState([command = '', ...args]: readonly string[]): Promi
     ip6tables: tables(part.get('ip6tables')),
     iptablesLegacy: tables(part.get('iptables-legacy')),
     ip6tablesLegacy: tables(part.get('ip6tables-legacy')),
+    offload: pairs(part.get('offload') ?? []),
     sysctls: Object.fromEntries((part.get('sysctls') ?? []).map((line) => cut(line, ':'))),
   };
+}
+
+/** Whether each device leaves checksums to others, from two lines each. */
+function pairs(lines: readonly string[]): Record<string, string> {
+  const names = lines.flatMap((line) => /^Features for (.+):$/.exec(line)?.[1] ?? []);
+  const values = lines.filter((line) => line.startsWith('tx-'));
+  return Object.fromEntries(names.map((name, at) => [name, values[at] ?? ''] as const).toSorted(byName));
 }
 
 function sections(output: string): Map<string, string[]> {

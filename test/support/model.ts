@@ -178,7 +178,23 @@ export class KernelModel {
         return;
       case 'rate.delete':
         if (device.options?.rate === undefined) throw new Error('no rate is there');
-        device.options = optionsAfterMove(device.options);
+        delete device.options.rate;
+        return;
+      case 'ingress.add':
+        if (device.options?.policing !== undefined) throw new Error('a place for filters is there');
+        device.options = { ...device.options, policing: { ingressKbit: null } };
+        return;
+      case 'ingress.delete':
+        if (device.options?.policing === undefined) throw new Error('no place for filters is there');
+        delete device.options.policing;
+        return;
+      case 'police.add':
+        if (device.options?.policing?.ingressKbit !== null) throw new Error('no free place for a filter');
+        device.options = { ...device.options, policing: { ingressKbit: step.ingressKbit } };
+        return;
+      case 'police.delete':
+        if (typeof device.options?.policing?.ingressKbit !== 'number') throw new Error('no filter is there');
+        device.options = { ...device.options, policing: { ingressKbit: null } };
         return;
       case 'offload.set':
         device.options = { ...device.options, offload: { checksum: step.checksum } };
@@ -271,11 +287,13 @@ export class KernelModel {
       for (const [id, rule] of found.rules)
         if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'chain.delete') {
-      if (!found.chains.delete(`${step.chain.table} ${step.chain.name}`))
-        throw new Error(`no chain ${step.chain.name}`);
-      for (const rule of found.rules.values())
-        if (rule.table === step.chain.table && rule.spec.endsWith(`-j ${step.chain.name}`))
-          throw new Error(`${step.chain.name} is jumped to`);
+      const { table, name } = step.chain;
+      if (!found.chains.delete(`${table} ${name}`)) throw new Error(`no chain ${name}`);
+      const left = [
+        ...[...found.rules.values()].filter((rule) => rule.table === table).map(({ spec }) => spec),
+        ...[...found.chains.values()].filter((chain) => chain.table === table).flatMap(({ fixed }) => fixed),
+      ];
+      if (left.some((spec) => spec.endsWith(`-j ${name}`))) throw new Error(`${name} is jumped to`);
       for (const [id, rule] of found.rules)
         if (rule.table === step.chain.table && rule.chain === step.chain.name) found.rules.delete(id);
     } else if (step.step === 'rule.add') {
@@ -463,6 +481,7 @@ export function essence(state: KernelState): unknown {
       .map(({ serves: _serves, ...device }) => ({
         ...device,
         options: shownOptions({ ...defaultOptions, ...device.options }),
+        policing: device.options?.policing ?? null,
         addresses: device.addresses.toSorted(),
         routes: device.routes.map(routeKey).toSorted(),
       }))

@@ -118,7 +118,7 @@ const ways: Record<Client, Target[]> = {
     'publishedGateway',
     'localhost',
   ],
-  lan: ['web', 'unpublished', 'other', 'plain', 'neighbor', 'published'],
+  lan: ['web', 'unpublished', 'other', 'plain', 'neighbor', 'gateway', 'published'],
   neighbor: [
     ...([
       'web',
@@ -194,7 +194,10 @@ export function expected(cell: Cell, firewall: FirewallFields, environment: Envi
   if (to === 'loopback' || to === 'publishedLoopback')
     return { reached: false, why: '127.0.0.1 of the host is for the host (CVE-2020-8558)' };
   if (to === 'publishedLinkLocal')
-    return { reached: false, why: 'from a link-local address nothing is forwarded (RFC 4291, 2.5.6)' };
+    return {
+      reached: false,
+      why: 'what has a link-local source is left to the host, which has nobody there',
+    };
   if (to === 'published') {
     if (from === 'web' || from === 'sibling')
       return {
@@ -232,6 +235,10 @@ function fromBridge(to: Target, protocol: Protocol, firewall: FirewallFields): E
 function elsewhere(from: Client, to: Target, firewall: FirewallFields, { policy }: Environment): Expectation {
   switch (to) {
     case 'gateway':
+      return {
+        reached: from === 'other' || from === 'plain' || firewall.inbound === 'any',
+        why: 'the addresses of the bridge are for bridges of ours; outside, inbound',
+      };
     case 'host':
     case 'linkLocal':
       return { reached: true, why: 'an address of the host is the host, behind no firewall of ours' };

@@ -23,6 +23,8 @@ export interface Point {
 const TOOLS = {
   ip: '/usr/sbin/ip',
   bash: '/bin/bash',
+  tc: '/usr/sbin/tc',
+  ethtool: '/usr/sbin/ethtool',
   'iptables-restore': '/usr/sbin/iptables-restore',
   'ip6tables-restore': '/usr/sbin/ip6tables-restore',
 };
@@ -149,8 +151,9 @@ function pointsIn(trace: string, process: number, isAll: boolean): Point[] {
 function changesSomething(call: string, line: string): boolean {
   switch (call) {
     case 'recvmsg':
-    case 'sendto':
       return false;
+    case 'sendto':
+      return line.includes('nlmsg_type=ethtool');
     case 'sendmsg':
       return !line.includes('nlmsg_type=RTM_GET');
     case 'openat':

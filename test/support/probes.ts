@@ -45,6 +45,34 @@ export async function reached(from: string | null, host: string, port: number): 
   return [...(ping.exitCode === 0 ? ['icmp'] : []), ...stdout.split(' ').filter(Boolean)].toSorted();
 }
 
+/**
+ * Opens a flow by UDP that stays open until the test is over, from one port; what is given sends once more and tells whether
+ * an answer comes.
+ */
+export async function openFlow(
+  from: string | null,
+  host: string,
+  port: number,
+): Promise<() => Promise<boolean>> {
+  const script = `
+    const u = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}');
+    let patience;
+    const say = (d) => { if (patience) console.log(d); clearTimeout(patience); patience = undefined; };
+    u.on('message', () => say('yes')); u.on('error', () => {});
+    process.stdin.on('data', () => { u.send('?', ${port}, '${host}'); patience = setTimeout(say, ${PATIENCE_MS}, 'no'); });`;
+  const [file, args] = within(from, [process.execPath, '-e', script]);
+  const child = execa(file, args, { reject: false });
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await child;
+  });
+  return async () => {
+    child.stdin.write('\n');
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    return String(said).trim() === 'yes';
+  };
+}
+
 /** Runs a command in the sandbox that changes it, and the one that takes that back when the test is over. */
 export async function meanwhile(command: string, back: string): Promise<void> {
   await execa('sh', ['-c', command]);

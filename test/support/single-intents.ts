@@ -55,7 +55,7 @@ export function singleOf(draw: SingleDraw, resources: ReadonlyMap<string, AnyPla
 function specOf(draw: SingleDraw, resources: ReadonlyMap<string, AnyPlaced>): SingleSpec {
   const { name, type, namespace, suffix, choice, mtu, up } = draw;
   const bridge = type !== 'macvlan' && draw.bridged ? bridgeIn(namespace, resources) : null;
-  const { offload, rate, ...options } = bridge === null ? offBridge(draw.options) : draw.options;
+  const { offload, ...options } = bridge === null ? offBridge(draw.options) : draw.options;
   const common = {
     name: `s${name}`,
     interface: `s${name}${suffix}`,
@@ -65,8 +65,6 @@ function specOf(draw: SingleDraw, resources: ReadonlyMap<string, AnyPlaced>): Si
     addresses: [`10.7${name}.0.${choice + 1}/24`],
     bridge,
     ...options,
-    // There is no other end that could be held back.
-    ...(rate?.egressKbit === undefined ? {} : { rate: { egressKbit: rate.egressKbit } }),
     ...(type === 'vxlan' && offload !== undefined ? { offload } : {}),
   };
   const all = [{ namespace: 'host', interface: 'eth9' }, ...placesIn(resources)];

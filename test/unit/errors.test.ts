@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { CommandFailed } from '../../src/kernel/errors.ts';
 
+const FILTER = 'filter add dev a ingress protocol all pref 5173 matchall action police rate 8kbit';
+
 describe('what a tool says', () => {
   it.each([
     ['ip netns add a', 'Cannot create namespace file "/run/netns/a": File exists', 'foreign-object'],
@@ -80,6 +82,21 @@ describe('what a tool says', () => {
     ],
     ['iptables -L', 'modprobe: iptables who? (do you need to insmod?)', 'kernel-unsupported'],
     ['iptables -L', 'iptables: Failed to initialize nft: Protocol not supported', 'kernel-unsupported'],
+    ['tc qdisc add dev a ingress', 'Error: Specified qdisc kind is unknown.', 'kernel-unsupported'],
+    ['tc qdisc add dev a ingress', 'Error: Exclusivity flag on, cannot modify.', 'assumption'],
+    ['tc qdisc del dev a ingress', 'Error: Invalid handle.', 'assumption'],
+    ['tc qdisc del dev a ingress', 'Error: Invalid qdisc name: must match existing qdisc.', 'assumption'],
+    [`tc -n b ${FILTER}`, 'Error: TC classifier not found.', 'kernel-unsupported'],
+    [`tc ${FILTER}`, 'Error: Failed to load TC action module.', 'kernel-unsupported'],
+    [`tc ${FILTER}`, "Error: Parent Qdisc doesn't exists.", 'assumption'],
+    [`tc ${FILTER}`, 'Error: Filter already exists.', 'assumption'],
+    [`tc ${FILTER}`, 'Error: Specified filter kind does not match existing one.', 'foreign-object'],
+    [
+      'tc filter del dev a ingress pref 5173',
+      'Error: Filter with specified priority/protocol not found.',
+      'assumption',
+    ],
+    ['tc filter del dev a ingress pref 5173', 'Error: Cannot find specified filter chain.', 'assumption'],
     ['ip link set dev a up', 'RTNETLINK answers: Connection timed out', 'kernel-error'],
   ])('%s: %s', (command, stderr, meaning) => {
     const { failure } = new CommandFailed(command, 1, stderr);
