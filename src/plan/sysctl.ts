@@ -57,6 +57,12 @@ function restoresOf(
   return restores;
 }
 
+/** What IPv6 uses of the MTU of an interface if nothing is said of that; if it is about to change, what it has in any case. */
+function wholeOf(sysctl: Sysctl, have: KernelState, want: KernelState): string {
+  const mtus = interfaceOf(sysctl, have, want).flatMap((device) => device?.mtu ?? []);
+  return mtus.length === 0 ? (sysctl.before ?? '') : String(Math.min(...mtus));
+}
+
 /**
  * What goes, with what is put back: before it, since forwarding ends before what guards it goes; but of a device that goes
  * down after that, so that none lets in for a moment what it is not to let in by its new name either.
@@ -74,12 +80,6 @@ export function withRestores(goings: readonly Step[], restores: readonly Step[])
     else steps.splice(at + 1, 0, restore);
   }
   return [...first, ...steps];
-}
-
-/** What IPv6 uses of the MTU of an interface if nothing is said of that; if it is about to change, what it has in any case. */
-function wholeOf(sysctl: Sysctl, have: KernelState, want: KernelState): string {
-  const mtus = interfaceOf(sysctl, have, want).flatMap((device) => device?.mtu ?? []);
-  return mtus.length === 0 ? (sysctl.before ?? '') : String(Math.min(...mtus));
 }
 
 /**

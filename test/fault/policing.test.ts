@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { ingressOf, policingLacks } from '../support/policing.ts';
+import { ingressOf, policingLacks, tc } from '../support/policing.ts';
 import { directoryToTearDown, startServer, type Server } from '../support/server.ts';
 import { prepareInFront } from '../support/wrapper.ts';
 
@@ -41,3 +41,28 @@ it.each([1, 2])(
     expect((await second.curl('/links/t0')).body).toMatchObject({ rate: null, status: { state: 'ready' } });
   },
 );
+
+it('puts policing back that somebody took away while netnsd was down', { timeout: 60_000 }, async () => {
+  const stateDir = directoryToTearDown();
+  const first = await startServer(['--reconcile', 'off'], { stateDir });
+  const { status } = await first.curl('/links', 'POST', {
+    name: 't0',
+    type: 'tap',
+    rate: { ingressKbit: 1000 },
+  });
+  if ((await policingLacks()) !== null) {
+    expect(status).toBe(501);
+    expect((await first.curl('/links/t0')).status).toBe(404);
+    return;
+  }
+  expect(status).toBe(201);
+  await first.end('SIGKILL');
+  const ours = ['ingress', '5173 matchall 1Mbit'];
+  expect(await ingressOf('t0', null)).toEqual(ours);
+  await tc('filter del dev t0 ingress');
+  const second = await startServer([], { stateDir });
+  await expect.poll(async () => ingressOf('t0', null), { timeout: 10_000 }).toEqual(ours);
+  await expect
+    .poll(async () => (await second.curl('/links/t0')).body['status'], { timeout: 10_000 })
+    .toMatchObject({ state: 'ready' });
+});

@@ -17,18 +17,16 @@ async function make(path: string, body: object): Promise<void> {
   await daemon().request.post(path).send(body).expect(201);
 }
 
-const TYPES: Record<string, object> = {
-  macvlan: { type: 'macvlan', parent: 'v0' },
-  vxlan: { type: 'vxlan', id: 7, remote: '10.1.1.1' },
-  tap: { type: 'tap' },
-};
+const MACVLAN = { type: 'macvlan', parent: 'v0' };
+const VXLAN = { type: 'vxlan', id: 7, remote: '10.1.1.1' };
+const TAP = { type: 'tap' };
 
 /** Red, from where v0 is reached here; and in blue the link `one`, with v0 under it if it is a macvlan. */
-async function build(fields: object | null | undefined = TYPES['macvlan']): Promise<void> {
+async function build(fields: object | null = MACVLAN): Promise<void> {
   for (const name of ['blue', 'red']) await make('/namespaces', { name });
   const peer = { interface: 'eth0', namespace: 'red', addresses: ['10.1.1.1/24'] };
   await make('/links', { name: 'v0', type: 'veth', peer });
-  if (fields !== null && fields !== undefined) await make('/links', { name: 'one', ...place, ...fields });
+  if (fields !== null) await make('/links', { name: 'one', ...place, ...fields });
 }
 
 const place = { interface: 'eth0', namespace: 'blue', addresses: ['10.1.1.2/24'] };
@@ -62,9 +60,9 @@ function expectRefused({ status, body }: { status: number; body: Record<string, 
 const reconcile = async () => daemon().request.post('/reconcile?wait=true').expect(200);
 
 describe('what a link of one end receives at most', () => {
-  it.each(Object.keys(TYPES))('is kept to from the start: %s', async (type) => {
+  it.each([MACVLAN, VXLAN, TAP])('is kept to from the start: $type', async (fields) => {
     await build(null);
-    const body = { name: 'one', ...place, ...TYPES[type], rate: { egressKbit: 3000, ingressKbit: 1000 } };
+    const body = { name: 'one', ...place, ...fields, rate: { egressKbit: 3000, ingressKbit: 1000 } };
     const made = await daemon().request.post('/links').send(body);
     if (lacking === null) {
       expect([made.status, made.body.rate, made.body.status.state]).toEqual([201, body.rate, 'ready']);
@@ -124,16 +122,17 @@ describe('what a link of one end receives at most', () => {
   });
 
   it('lets a guest hand over 64 KiB at once', async () => {
-    await build(TYPES['tap']);
+    await build(TAP);
     if (!(await patched({ rate: { ingressKbit: 8 } }))) return;
     await run('ip', ...'netns exec blue python3 -c'.split(' '), GUEST);
     const [, filter] = JSON.parse(await tc('-n blue -s -j filter show dev eth0 ingress'));
-    const { packets, drops } = filter.options.actions[0].stats;
-    // The first two fit into the bucket.
-    expect([packets, drops]).toEqual([3, 1]);
+    const { bytes, drops } = filter.options.actions[0].stats;
+    // The first two fit into the bucket. How many packets they are is not counted: that is left open by who hands them over.
+    expect(bytes).toBeGreaterThan(3 * 60_000);
+    expect(drops).toBe(1);
   });
 
-  it('is put back when somebody changes it or takes it away, or has done so while netnsd was down', async () => {
+  it('is put back when somebody changes it or takes it away', async () => {
     await build();
     if (!(await patched({ rate: { ingressKbit: 1000 } }))) return;
     const spoilt: [string[], number | null][] = [
@@ -264,15 +263,17 @@ subprocess.run(${SENDING}, check=True, timeout=10)
 count = 0
 try:
     while count < 400:
-        there.recv(2048)
-        count += 1
+        count += len(there.recv(2048)) == 1400
 except TimeoutError:
     pass
 print(count)
 `;
+// The first one has the neighbor found: of those that wait for that, some would be dropped.
 const SEND_DATAGRAMS = `
-import socket
+import socket, time
 there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+there.sendto(b'', ('10.1.1.2', 5173))
+time.sleep(0.3)
 for n in range(400): there.sendto(bytes(1400), ('10.1.1.2', 5173))
 `;
 

@@ -6,13 +6,13 @@ export async function policingLacks(): Promise<'cls_matchall' | 'act_police' | n
   await run('ip', ...'link add name probe0 type veth peer name probe1'.split(' '));
   try {
     await tc('qdisc add dev probe0 ingress');
-    const filter = 'filter add dev probe0 ingress protocol all matchall';
-    const police = 'action police rate 8kbit burst 9000 mtu 9000 conform-exceed drop';
-    const classified = await execa('tc', filter.split(' '), { reject: false });
-    if (classified.exitCode !== 0) return 'cls_matchall';
-    await tc('filter del dev probe0 ingress');
-    const judged = await execa('tc', `${filter} ${police}`.split(' '), { reject: false });
-    return judged.exitCode === 0 ? null : 'act_police';
+    const filter =
+      'filter add dev probe0 ingress matchall action police rate 8kbit burst 9000 conform-exceed drop';
+    const { exitCode, stderr } = await execa('tc', filter.split(' '), { reject: false });
+    if (exitCode === 0) return null;
+    if (stderr.includes('TC classifier not found')) return 'cls_matchall';
+    if (stderr.includes('Failed to load TC action module')) return 'act_police';
+    throw new Error(stderr);
   } finally {
     await run('ip', 'link', 'delete', 'probe0');
   }
