@@ -11,6 +11,7 @@ import type { AnyPlaced } from '../../src/schemas/resource.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { intents, nothing } from '../support/intents.ts';
 import { essence } from '../support/model.ts';
+import { policingLacks } from '../support/policing.ts';
 
 const RUNS = 25;
 
@@ -69,10 +70,23 @@ function makeable(intent: Intent): Intent {
   };
 }
 
-const networks = intents.map(makeable);
+/** Without what the kernel needs cls_matchall and act_police for. */
+function unpoliced(placed: AnyPlaced): AnyPlaced {
+  if (placed.kind !== 'link' || placed.intent.type === 'veth') return placed;
+  const { rate, ...intent } = placed.intent;
+  const egressKbit = rate?.egressKbit;
+  return { ...placed, intent: egressKbit === undefined ? intent : { ...intent, rate: { egressKbit } } };
+}
 
 describe('plan, on the real kernel', () => {
   it('turns any network into any other, and back into nothing', async () => {
+    const isAble = (await policingLacks()) === null;
+    const networks = intents.map(makeable).map((intent) => ({
+      ...intent,
+      resources: isAble
+        ? intent.resources
+        : new Map([...intent.resources].map(([id, placed]) => [id, unpoliced(placed)])),
+    }));
     const before = await kernelState();
     const changes = async (a: Intent, b: Intent): Promise<void> => {
       const [none, first, second] = [compile(nothing), compile(a), compile(b)];
