@@ -94,7 +94,7 @@ async function foreign(): Promise<Record<string, unknown>> {
       .split('\n')
       .filter(
         (line) =>
-          !/^(?:#|:?$)|NETNSD-(?:IN|GUARD|OUT|FORWARD|DNAT|SNAT) ?|--comment "netnsd:\w+\/[^:]+:[0-9a-f]{12}"/.test(
+          !/^(?:#|:?$)|NETNSD-(?:IN|ANSWERS|GUARD|OUT|FORWARD|DNAT|SNAT) ?|--comment "netnsd:\w+\/[^:]+:[0-9a-f]{12}"/.test(
             line,
           ),
       )
