@@ -39,7 +39,9 @@ export function createValidation(shared: readonly TSchema[]): Validation {
   const compiled = new WeakMap<TSchema, Validator>();
   return {
     compiler: ({ schema, httpPart }) =>
-      httpPart === 'body' ? tellingMore(strict, strict.compile(schema)) : fromText.compile(schema),
+      httpPart === 'body'
+        ? lazily(() => tellingMore(strict, strict.compile(schema)))
+        : lazily(() => fromText.compile(schema)),
     check: (schema, value) => {
       const validate = compiled.get(schema) ?? tellingMore(strict, compileShared(strict, schema));
       compiled.set(schema, validate);
@@ -54,6 +56,18 @@ export function createValidation(shared: readonly TSchema[]): Validation {
 interface Validator {
   (value: unknown): boolean;
   errors?: ErrorObject[] | null;
+}
+
+/** Made when it is first needed: to make all of them would be a third of the time that netnsd takes to start. */
+function lazily(make: () => Validator): Validator {
+  let made: Validator | null = null;
+  const validate: Validator = (value) => {
+    made ??= make();
+    const fits = made(value);
+    validate.errors = made.errors ?? null;
+    return fits;
+  };
+  return validate;
 }
 
 /**
