@@ -12,7 +12,8 @@ export default defineConfig({
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     reporters: ['default', './test/support/reporter.ts'],
-    expect: { requireAssertions: true },
+    // A machine that is busy takes its time; what is to come, comes.
+    expect: { requireAssertions: true, poll: { timeout: 15_000 } },
     // A test that can't be run is to fail, not to be passed over.
     allowOnly: false,
     passWithNoTests: false,
