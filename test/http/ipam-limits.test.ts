@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 
 const daemon = sharedDaemon();
@@ -6,14 +7,12 @@ const daemon = sharedDaemon();
 const send = async (method: 'post' | 'put' | 'patch', path: string, body: object) =>
   daemon().request[method](path).send(body);
 
-async function create(path: string, body: object): Promise<void> {
-  const { status, body: answer } = await send('post', path, body);
-  expect([status, answer.detail]).toEqual([201, undefined]);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function createNetwork(fields: object): Promise<void> {
-  await create('/namespaces', { name: 'blue' });
-  await create('/bridges', { name: 'br00', ...fields });
+  await make('/namespaces', { name: 'blue' });
+  await make('/bridges', { name: 'br00', ...fields });
 }
 
 function linkOf(name: string, addresses: string[] = ['auto'], namespace = 'blue'): object {
@@ -40,9 +39,9 @@ describe('a subnet that is used up', () => {
       addresses: ['10.1.1.1/28'],
       reserved: ['10.1.1.0-10.1.1.4', '10.1.1.3-10.1.1.8'],
     });
-    await create('/links', linkOf('fixed', ['10.1.1.8/28', '10.1.1.9/28']));
-    await create('/links', { ...linkOf('other', ['10.1.1.14/32']), bridge: null });
-    for (const name of ['v1', 'v2', 'v3', 'v4']) await create('/links', linkOf(name));
+    await make('/links', linkOf('fixed', ['10.1.1.8/28', '10.1.1.9/28']));
+    await make('/links', { ...linkOf('other', ['10.1.1.14/32']), bridge: null });
+    for (const name of ['v1', 'v2', 'v3', 'v4']) await make('/links', linkOf(name));
     const { status, body } = await send('post', '/links', linkOf('v5'));
     expect([status, body.detail]).toEqual([
       507,
@@ -66,7 +65,7 @@ describe('a subnet that is used up', () => {
 
   it('refuses to shrink below what is given, and nothing has changed', async () => {
     await createNetwork({ subnets: ['10.1.1.0/28'] });
-    for (let at = 0; at < 7; at += 1) await create('/links', linkOf(`v${at}`));
+    for (let at = 0; at < 7; at += 1) await make('/links', linkOf(`v${at}`));
     const before = await leases();
     const { status, body } = await send('patch', '/bridges/br00', { subnets: ['10.1.1.0/29'] });
     expect([status, body.type]).toEqual([507, '/problems/limit-reached']);
@@ -83,7 +82,7 @@ describe('what is taken', () => {
     await createNetwork({ subnets: ['10.1.1.0/24'] });
     const routes = [{ to: 'default', via: 'auto' }];
     const peer = { interface: 'e1', namespace: 'blue', addresses: ['auto'], routes };
-    await create('/links', { name: 'v1', type: 'veth', bridge: 'br00', peer });
+    await make('/links', { name: 'v1', type: 'veth', bridge: 'br00', peer });
     const other = { name: 'v2', type: 'veth', bridge: 'br00', peer: { ...peer, interface: 'e2' } };
     const route = await send('post', '/links', other);
     expect([route.status, route.body.detail]).toEqual([
@@ -103,7 +102,7 @@ describe('a bridge that changes', () => {
     await createNetwork({ subnets: ['10.1.1.0/24'] });
     const routes = [{ to: 'default', via: 'auto' }];
     const peer = { interface: 'e1', namespace: 'blue', addresses: ['auto'], routes };
-    await create('/links', { name: 'v1', type: 'veth', bridge: 'br00', peer });
+    await make('/links', { name: 'v1', type: 'veth', bridge: 'br00', peer });
     const { status, body } = await send('patch', '/bridges/br00', { addresses: ['10.1.1.254/24'] });
     expect([status, body.status.subnets]).toEqual([200, [{ subnet: '10.1.1.0/24', gateway: '10.1.1.254' }]]);
     const link = await daemon().request.get('/links/v1');
@@ -113,20 +112,20 @@ describe('a bridge that changes', () => {
     });
     const table = await daemon().request.get('/namespaces/blue/routes');
     expect(table.body.items).toContainEqual(expect.objectContaining({ to: 'default', via: '10.1.1.254' }));
-    await create('/links', linkOf('v2'));
+    await make('/links', linkOf('v2'));
     expect(await given()).toEqual(['10.1.1.1', '10.1.1.2']);
   });
 
   it('reserves what is given already: who has it keeps it, and nobody else gets it', async () => {
     await createNetwork({ subnets: ['10.1.1.0/24'] });
-    await create('/links', linkOf('v1'));
+    await make('/links', linkOf('v1'));
     const { status } = await send('patch', '/bridges/br00', { reserved: ['10.1.1.2-10.1.1.9'] });
     expect(status).toBe(200);
     expect((await send('patch', '/links/v1', { labels: { a: 'b' } })).status).toBe(200);
-    await create('/links', linkOf('v2'));
+    await make('/links', linkOf('v2'));
     expect(await given()).toEqual(['10.1.1.2', '10.1.1.10']);
     await daemon().request.delete('/links/v1').expect(204);
-    await create('/links', linkOf('v3'));
+    await make('/links', linkOf('v3'));
     expect(await given()).toEqual(['10.1.1.10', '10.1.1.11']);
   });
 
@@ -148,15 +147,15 @@ describe('a bridge that changes', () => {
   });
 
   it('keeps the subnet that was chosen when it goes to another namespace, where nothing overlaps that', async () => {
-    await create('/namespaces', { name: 'blue' });
-    await create('/bridges', { name: 'b0', subnets: ['auto'] });
-    await create('/bridges', { name: 'b1', subnets: ['auto'] });
+    await make('/namespaces', { name: 'blue' });
+    await make('/bridges', { name: 'b0', subnets: ['auto'] });
+    await make('/bridges', { name: 'b1', subnets: ['auto'] });
     await daemon().request.delete('/bridges/b0').expect(204);
     const kept = await send('patch', '/bridges/b1', { namespace: 'blue' });
     expect([kept.status, kept.body.status.subnets]).toMatchObject([200, [{ subnet: '10.192.1.0/24' }]]);
     const end = { interface: 'e1', namespace: 'blue', addresses: ['10.192.1.9/32'] };
     await send('patch', '/bridges/b1', { namespace: 'host' });
-    await create('/links', { name: 'v1', type: 'veth', peer: end });
+    await make('/links', { name: 'v1', type: 'veth', peer: end });
     const other = await send('patch', '/bridges/b1', { namespace: 'blue' });
     expect([other.status, other.body.status.subnets]).toMatchObject([200, [{ subnet: '10.192.0.0/24' }]]);
   });
@@ -171,7 +170,7 @@ describe('a bridge that changes', () => {
       422,
       expect.stringContaining('/reserved/0: 192.0.2.1 lies in none of its subnets (10.192.0.0/24)'),
     ]);
-    await create('/bridges', { name: 'b1', subnets: ['auto'], reserved: ['10.192.0.7'] });
+    await make('/bridges', { name: 'b1', subnets: ['auto'], reserved: ['10.192.0.7'] });
     expect((await send('patch', '/bridges/b1', { stp: true })).status).toBe(200);
     expect((await send('patch', '/bridges/b1', { reserved: ['10.192.1.7'] })).status).toBe(422);
   });
@@ -179,10 +178,10 @@ describe('a bridge that changes', () => {
 
 describe('a link between two bridges', () => {
   it('has an address of each at the other end, where both say `auto`', async () => {
-    await create('/bridges', { name: 'h1', subnets: ['10.20.0.0/24'] });
-    await create('/bridges', { name: 'h2', subnets: ['10.21.0.0/24'] });
+    await make('/bridges', { name: 'h1', subnets: ['10.20.0.0/24'] });
+    await make('/bridges', { name: 'h2', subnets: ['10.21.0.0/24'] });
     const peer = { interface: 'xb', bridge: 'h2', addresses: ['auto'] };
-    await create('/links', {
+    await make('/links', {
       name: 'x',
       type: 'veth',
       bridge: 'h1',

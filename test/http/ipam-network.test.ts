@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 
 const daemon = sharedDaemon();
@@ -6,14 +7,12 @@ const daemon = sharedDaemon();
 const send = async (method: 'post' | 'put' | 'patch', path: string, body: object) =>
   daemon().request[method](path).send(body);
 
-async function create(path: string, body: object): Promise<void> {
-  const { status, body: answer } = await send('post', path, body);
-  expect([status, answer.detail]).toEqual([201, undefined]);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function createNetwork(fields: object = {}): Promise<void> {
-  for (const name of ['blue', 'red']) await create('/namespaces', { name });
-  await create('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'], ...fields });
+  for (const name of ['blue', 'red']) await make('/namespaces', { name });
+  await make('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'], ...fields });
 }
 
 const auto = { name: 'v1', type: 'veth', bridge: 'b1', peer: { interface: 'eth0', namespace: 'blue' } };
@@ -50,7 +49,7 @@ describe('an address on the network of a bridge', () => {
       'a port of the bridge',
       async () => {
         await createNetwork();
-        await create('/links', {
+        await make('/links', {
           ...auto,
           name: 'v0',
           addresses: ['10.1.1.2/24'],
@@ -62,42 +61,42 @@ describe('an address on the network of a bridge', () => {
       'a tap on the bridge',
       async () => {
         await createNetwork();
-        await create('/links', { name: 't0', type: 'tap', bridge: 'b1', addresses: ['10.1.1.2/24'] });
+        await make('/links', { name: 't0', type: 'tap', bridge: 'b1', addresses: ['10.1.1.2/24'] });
       },
     ],
     [
       'a bridge that a veth pair joins to it',
       async () => {
         await createNetwork();
-        await create('/bridges', { name: 'bx', namespace: 'red', addresses: ['10.1.1.2/24'] });
-        await create('/links', joint);
+        await make('/bridges', { name: 'bx', namespace: 'red', addresses: ['10.1.1.2/24'] });
+        await make('/links', joint);
       },
     ],
     [
       'what is on a bridge that is joined to it',
       async () => {
         await createNetwork();
-        await create('/bridges', { name: 'bx', namespace: 'red' });
-        await create('/links', joint);
+        await make('/bridges', { name: 'bx', namespace: 'red' });
+        await make('/links', joint);
         const peer = { interface: 'e0', namespace: 'blue', addresses: ['10.1.1.2/24'] };
-        await create('/links', { name: 'v0', type: 'veth', namespace: 'red', bridge: 'bx', peer });
+        await make('/links', { name: 'v0', type: 'veth', namespace: 'red', bridge: 'bx', peer });
       },
     ],
   ])('is given to nobody else if it belongs to %s', async (_, prepare) => {
     await prepare();
-    await create('/links', link);
+    await make('/links', link);
     expect(await given()).toEqual(['10.1.1.3']);
   });
 
   it('that was given is nobody else’s any more', async () => {
     await createNetwork();
-    await create('/links', link);
-    await create('/bridges', { name: 'bx', namespace: 'red' });
+    await make('/links', link);
+    await make('/bridges', { name: 'bx', namespace: 'red' });
     const both = { addresses: ['10.1.1.1/24', '10.1.1.2/24'] };
     await expectTaken('patch', '/bridges/b1', both, 'link/v1');
     const tap = { name: 't0', type: 'tap', bridge: 'b1', addresses: ['10.1.1.2/24'] };
     await expectTaken('post', '/links', tap, 'link/v1');
-    await create('/links', joint);
+    await make('/links', joint);
     await expectTaken('patch', '/bridges/bx', { addresses: ['10.1.1.2/24'] }, 'link/v1');
     const peer = { interface: 'e0', namespace: 'red', addresses: ['10.1.1.2/24'] };
     const onOther = { name: 'v0', type: 'veth', namespace: 'red', bridge: 'bx', peer };
@@ -109,19 +108,19 @@ describe('an address on the network of a bridge', () => {
 
   it('keeps bridges apart that both have it', async () => {
     await createNetwork();
-    await create('/links', link);
-    await create('/bridges', { name: 'bx', namespace: 'red', addresses: ['10.1.1.2/24'] });
+    await make('/links', link);
+    await make('/bridges', { name: 'bx', namespace: 'red', addresses: ['10.1.1.2/24'] });
     await expectTaken('post', '/links', joint, 'link/v1');
     expect((await send('patch', '/bridges/bx', { addresses: ['10.1.1.9/24'] })).status).toBe(200);
-    await create('/links', joint);
+    await make('/links', joint);
   });
 
   it('is one of each bridge at both ends of a link, if these have the same subnet', async () => {
-    await create('/namespaces', { name: 'blue' });
-    await create('/namespaces', { name: 'red' });
+    await make('/namespaces', { name: 'blue' });
+    await make('/namespaces', { name: 'red' });
     const subnets = ['10.1.1.0/24'];
-    await create('/bridges', { name: 'b1', namespace: 'blue', subnets });
-    await create('/bridges', { name: 'bx', namespace: 'red', subnets, addresses: ['10.1.1.9/24'] });
+    await make('/bridges', { name: 'b1', namespace: 'blue', subnets });
+    await make('/bridges', { name: 'bx', namespace: 'red', subnets, addresses: ['10.1.1.9/24'] });
     const peer = { ...joint.peer, addresses: ['auto'] };
     const { status, body } = await send('post', '/links', {
       ...joint,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 
 const daemon = sharedDaemon();
@@ -6,10 +7,8 @@ const daemon = sharedDaemon();
 const send = async (method: 'post' | 'put' | 'patch', path: string, body: object) =>
   daemon().request[method](path).send(body);
 
-async function create(path: string, body: object): Promise<void> {
-  const { status, body: answer } = await send('post', path, body);
-  expect([status, answer.detail]).toEqual([201, undefined]);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function expectOverlap(
   method: 'post' | 'patch',
@@ -46,20 +45,20 @@ describe('what would overlap the subnet of a bridge', () => {
     ],
     ['the address of a tap', '/links', { name: 't1', type: 'tap', addresses: ['10.1.0.1/16'] }],
   ])('is refused after it as before it: %s', async (_, path, body) => {
-    await create('/namespaces', { name: 'gold' });
-    await create('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
+    await make('/namespaces', { name: 'gold' });
+    await make('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
     await expectOverlap('post', path, body);
     await daemon().request.delete('/bridges/b1').expect(204);
-    await create(path, body);
+    await make(path, body);
     const { status } = await send('post', '/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
     expect(status).toBe(422);
   });
 
   it('is refused where a change brings it in, and what was so before stays', async () => {
-    await create('/namespaces', { name: 'gold' });
-    await create('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
-    await create('/bridges', { name: 'b2', addresses: ['10.7.0.1/24'] });
-    await create('/links', vethTo('gold', {}, { addresses: ['10.1.1.4/24'] }));
+    await make('/namespaces', { name: 'gold' });
+    await make('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
+    await make('/bridges', { name: 'b2', addresses: ['10.7.0.1/24'] });
+    await make('/links', vethTo('gold', {}, { addresses: ['10.1.1.4/24'] }));
     await expectOverlap('patch', '/bridges/b2', { addresses: ['10.7.0.1/24', '10.1.1.4/24'] });
     await expectOverlap('patch', '/links/v1', { peer: { namespace: 'host' } });
     await expectOverlap('patch', '/links/v1', { routes: [{ to: '10.1.1.128/25', via: null }] });
@@ -68,53 +67,53 @@ describe('what would overlap the subnet of a bridge', () => {
   });
 
   it('is what is on the bridge by right, and no longer once that is taken off it', async () => {
-    await create('/namespaces', { name: 'gold' });
-    await create('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
+    await make('/namespaces', { name: 'gold' });
+    await make('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
     const peer = { interface: 'e1', namespace: 'host', addresses: ['10.1.1.4/24'] };
-    await create('/links', { name: 'v1', type: 'veth', bridge: 'b1', peer });
+    await make('/links', { name: 'v1', type: 'veth', bridge: 'b1', peer });
     await expectOverlap('patch', '/links/v1', { bridge: null });
   });
 
   it('may be in another namespace, and counts in the namespace of the bridge', async () => {
-    await create('/namespaces', { name: 'gold' });
-    await create('/namespaces', { name: 'red' });
-    await create('/bridges', { name: 'b1', namespace: 'gold', subnets: ['10.1.1.0/24'] });
-    await create('/bridges', { name: 'b2', namespace: 'red', subnets: ['10.1.1.0/24'] });
+    await make('/namespaces', { name: 'gold' });
+    await make('/namespaces', { name: 'red' });
+    await make('/bridges', { name: 'b1', namespace: 'gold', subnets: ['10.1.1.0/24'] });
+    await make('/bridges', { name: 'b2', namespace: 'red', subnets: ['10.1.1.0/24'] });
     await expectOverlap('post', '/links', vethTo('gold', {}, { addresses: ['10.1.1.4/24'] }));
-    await create('/bridges', { name: 'b3', namespace: 'red', addresses: ['10.7.0.1/24'] });
+    await make('/bridges', { name: 'b3', namespace: 'red', addresses: ['10.7.0.1/24'] });
     await expectOverlap('patch', '/bridges/b3', { addresses: ['10.1.1.4/25'] }, 'b2');
   });
 
   it('is the same in whichever order bridges of host and of another namespace come', async () => {
-    await create('/namespaces', { name: 'gold' });
+    await make('/namespaces', { name: 'gold' });
     const inHost = { name: 'b1', subnets: ['10.1.1.0/24'] };
     const inGold = { name: 'b2', namespace: 'gold', subnets: ['10.1.1.0/24'] };
-    await create('/bridges', inHost);
+    await make('/bridges', inHost);
     await expectOverlap('post', '/bridges', inGold);
     await daemon().request.delete('/bridges/b1').expect(204);
-    await create('/bridges', inGold);
+    await make('/bridges', inGold);
     await expectOverlap('post', '/bridges', inHost, 'b2');
     await expectOverlap('post', '/bridges', { name: 'b1', addresses: ['10.1.1.9/32'] }, 'b2');
   });
 
   it('is no route of host to a bridge in another namespace, in whichever order they come', async () => {
-    await create('/namespaces', { name: 'gold' });
+    await make('/namespaces', { name: 'gold' });
     const bridge = { name: 'b1', namespace: 'gold', subnets: ['10.1.1.0/24'] };
     const way = vethTo(
       'gold',
       { addresses: ['10.7.0.1/30'], routes: [{ to: '10.1.1.0/24', via: '10.7.0.2' }] },
       { addresses: ['10.7.0.2/30'] },
     );
-    await create('/bridges', bridge);
-    await create('/links', way);
+    await make('/bridges', bridge);
+    await make('/links', way);
     await daemon().request.delete('/bridges/b1').expect(204);
-    await create('/bridges', bridge);
+    await make('/bridges', bridge);
   });
 
   it('is no default route, whole or in halves', async () => {
-    await create('/namespaces', { name: 'gold' });
-    await create('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
+    await make('/namespaces', { name: 'gold' });
+    await make('/bridges', { name: 'b1', subnets: ['10.1.1.0/24'] });
     const routes = ['default', '0.0.0.0/1', '128.0.0.0/1'].map((to) => ({ to, via: '10.7.0.2', table: 77 }));
-    await create('/links', vethTo('gold', { addresses: ['10.7.0.1/24'], routes }));
+    await make('/links', vethTo('gold', { addresses: ['10.7.0.1/24'], routes }));
   });
 });

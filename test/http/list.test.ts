@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 
 const daemon = sharedDaemon();
 
-async function create(path: string, ...bodies: object[]): Promise<void> {
-  for (const body of bodies) await daemon().request.post(path).send(body).expect(201);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function namesOf(path: string): Promise<string[]> {
   const { body } = await daemon().request.get(path).expect(200);
@@ -22,7 +22,7 @@ describe('GET of a collection', () => {
   );
 
   test('answers in order of name, whatever the order of creation, with the status as last seen', async () => {
-    await create('/namespaces', { name: 'b' }, { name: 'a' }, { name: 'B' }, { name: '10' }, { name: '9' });
+    await make('/namespaces', { name: 'b' }, { name: 'a' }, { name: 'B' }, { name: '10' }, { name: '9' });
     const { body } = await daemon().request.get('/namespaces').expect(200);
     expect(body.items.map(({ name }: { name: string }) => name)).toEqual(['10', '9', 'B', 'a', 'b']);
     expect(body.items[0].status).toMatchObject({
@@ -34,7 +34,7 @@ describe('GET of a collection', () => {
   });
 
   test('answers in pages, whose cursors lead to the end', async () => {
-    await create('/namespaces', ...['a', 'b', 'c', 'd', 'e'].map((name) => ({ name })));
+    await make('/namespaces', ...['a', 'b', 'c', 'd', 'e'].map((name) => ({ name })));
     const pages: string[][] = [];
     let after: string | null = '';
     while (after !== null) {
@@ -49,13 +49,13 @@ describe('GET of a collection', () => {
   });
 
   test('has no next page after a last one that is full', async () => {
-    await create('/namespaces', { name: 'a' }, { name: 'b' });
+    await make('/namespaces', { name: 'a' }, { name: 'b' });
     const { body } = await daemon().request.get('/namespaces?limit=2').expect(200);
     expect(body.next).toBeNull();
   });
 
   test('goes on after a name that has gone', async () => {
-    await create('/namespaces', { name: 'a' }, { name: 'c' });
+    await make('/namespaces', { name: 'a' }, { name: 'c' });
     expect(await namesOf('/namespaces?after=b')).toEqual(['c']);
   });
 
@@ -84,7 +84,7 @@ describe('GET of a collection', () => {
 
 describe('?label=', () => {
   test('gives those that have all of the labels', async () => {
-    await create(
+    await make(
       '/namespaces',
       { name: 'a', labels: { app: 'web', tier: 'front' } },
       { name: 'b', labels: { app: 'web' } },
@@ -97,7 +97,7 @@ describe('?label=', () => {
   });
 
   test('compares values with any characters in them as they are', async () => {
-    await create(
+    await make(
       '/namespaces',
       { name: 'a', labels: { 'example.com/x-y_z': 'a=b&c "d" \' % ü' } },
       { name: 'b', labels: { example: '' } },
@@ -108,7 +108,7 @@ describe('?label=', () => {
   });
 
   test('takes a key of digits for a key, never for a place in a list', async () => {
-    await create('/namespaces', { name: 'a', labels: { 0: 'y' } }, { name: 'b', labels: { x: 'y' } });
+    await make('/namespaces', { name: 'a', labels: { 0: 'y' } }, { name: 'b', labels: { x: 'y' } });
     expect(await namesOf('/namespaces?label=0=y')).toEqual(['a']);
   });
 
@@ -126,9 +126,9 @@ describe('?label=', () => {
 
 describe('?namespace= and ?bridge=', () => {
   test('give the links with either end there', async () => {
-    await create('/namespaces', { name: 'blue' }, { name: 'red' });
-    await create('/bridges', { name: 'br00' }, { name: 'br01', namespace: 'red' });
-    await create(
+    await make('/namespaces', { name: 'blue' }, { name: 'red' });
+    await make('/bridges', { name: 'br00' }, { name: 'br01', namespace: 'red' });
+    await make(
       '/links',
       { name: 'a', type: 'veth', bridge: 'br00', peer: { interface: 'eth0', namespace: 'blue' } },
       {
@@ -150,8 +150,8 @@ describe('?namespace= and ?bridge=', () => {
   });
 
   test('give the rules in that namespace', async () => {
-    await create('/namespaces', { name: 'blue' });
-    await create('/nat', { name: 'out', type: 'masquerade', source: '10.1.1.0/24', namespace: 'blue' });
+    await make('/namespaces', { name: 'blue' });
+    await make('/nat', { name: 'out', type: 'masquerade', source: '10.1.1.0/24', namespace: 'blue' });
     expect(await namesOf('/nat?namespace=blue')).toEqual(['out']);
     expect(await namesOf('/nat?namespace=host')).toEqual([]);
   });
@@ -167,7 +167,7 @@ describe('?namespace= and ?bridge=', () => {
 
 describe('?all=true', () => {
   test('adds the namespaces of others, at the end of the last page', async () => {
-    await create('/namespaces', { name: 'a' }, { name: 'zz' });
+    await make('/namespaces', { name: 'a' }, { name: 'zz' });
     const { body: first } = await daemon().request.get('/namespaces?all=true&limit=1').expect(200);
     expect(first.items).toHaveLength(1);
     const { body } = await daemon().request.get(`/namespaces?all=true&after=${first.next}`).expect(200);

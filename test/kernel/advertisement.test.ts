@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 import { ipJson, run } from '../support/shell.ts';
 
@@ -7,10 +8,8 @@ const daemon = sharedDaemon();
 const SUBNETS = ['10.1.1.0/24', 'fd00:1::/64'];
 const ROGUE = 'fe80::bad';
 
-async function make(path: string, body: object): Promise<void> {
-  const { status, body: said } = await daemon().request.post(path).send(body);
-  expect([status, said.detail]).toEqual([201, undefined]);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 /** A namespace on the bridge by a link of its name; `more` is about the end inside. */
 async function join(name: string, more: object = {}, bridge = 'br0'): Promise<void> {

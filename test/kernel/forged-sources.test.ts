@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { forge, sniff } from '../support/packets.ts';
 import { meanwhile } from '../support/probes.ts';
@@ -32,19 +33,14 @@ const families: Family[] = [
   },
 ];
 
-async function make(request: Request, path: string, body: object): Promise<void> {
-  const { status, body: said } = await request.post(path).send(body);
-  expect({ status, said }).toMatchObject({ status: 201 });
-}
-
 /** `victim` is .1 on br01, `attacker` .1 on br02; the gateways are .254, and everything is masqueraded. */
 async function makeNetworks(request: Request, firewalls: readonly [object, object]): Promise<void> {
   for (const [at, name] of ['victim', 'attacker'].entries()) {
     const n = at + 1;
     const bridge = `br0${n}`;
     const addresses = [`10.1.${n}.254/24`, `fd00:${n}::254/64`];
-    await make(request, '/bridges', { name: bridge, addresses, firewall: {} });
-    await make(request, '/namespaces', { name });
+    await create(request, '/bridges', { name: bridge, addresses, firewall: {} });
+    await create(request, '/namespaces', { name });
     const routes = [`10.1.${n}.254`, `fd00:${n}::254`].map((via) => ({ to: 'default', via }));
     const peer = {
       interface: 'eth0',
@@ -52,9 +48,9 @@ async function makeNetworks(request: Request, firewalls: readonly [object, objec
       addresses: [`10.1.${n}.1/24`, `fd00:${n}::1/64`],
       routes,
     };
-    await make(request, '/links', { name, type: 'veth', bridge, peer });
-    await make(request, '/nat', { name: `out${n}`, type: 'masquerade', bridge });
-    await make(request, '/nat', { name: `six${n}`, type: 'masquerade', bridge, family: 6 });
+    await create(request, '/links', { name, type: 'veth', bridge, peer });
+    await create(request, '/nat', { name: `out${n}`, type: 'masquerade', bridge });
+    await create(request, '/nat', { name: `six${n}`, type: 'masquerade', bridge, family: 6 });
   }
   for (const [at, firewall] of firewalls.entries())
     await request
@@ -105,7 +101,7 @@ describe('a packet with the source address of a namespace behind a bridge with a
       await makeNetworks(request, [{}, {}]);
       const [victim, attacker] = [address(1, 1), address(2, 1)];
       const to = { address: attacker, port: '7000' };
-      await make(request, '/nat', { name: 'own', type: 'dnat', protocol: 'udp', port: '8080', to });
+      await create(request, '/nat', { name: 'own', type: 'dnat', protocol: 'udp', port: '8080', to });
       const seen = await sniff('victim', 'eth0');
       await forge('attacker', address(2, 254), { source: victim, sourcePort: 80, to: uplink, port: 8080 });
       await sendUdp('attacker', 7000, victim, 80);
@@ -135,7 +131,7 @@ describe('a packet with the source address of a namespace behind a bridge with a
   it('is known by all addresses of the bridge, those that were chosen included, as they change', async () => {
     const { request } = await startDaemon();
     const addresses = ['10.1.1.254/24', '10.2.0.1/16'];
-    await make(request, '/bridges', { name: 'br01', addresses, subnets: ['auto'], firewall: {} });
+    await create(request, '/bridges', { name: 'br01', addresses, subnets: ['auto'], firewall: {} });
     const { subnets } = (await request.get('/bridges/br01')).body.status as { subnets: { subnet: string }[] };
     const chosen = subnets.map(({ subnet }) => subnet);
     const networks = async (family: 4 | 6): Promise<(string | undefined)[]> =>
@@ -160,14 +156,14 @@ describe('a packet with the source address of a namespace behind a bridge with a
     for (const { address } of families) expect(await pings(null, address(1, 254))).toBe(true);
     // The victim is on br02 as well, and answers what comes by br01 by way of br02.
     const peer = { interface: 'eth1', namespace: 'victim', addresses: ['10.1.2.9/24'] };
-    await make(request, '/links', { name: 'second', type: 'veth', bridge: 'br02', peer });
+    await create(request, '/links', { name: 'second', type: 'veth', bridge: 'br02', peer });
     await request
       .patch('/links/victim')
       .send({ peer: { routes: [] } })
       .expect(200);
     await run('ip', '-n', 'victim', 'route', 'add', 'default', 'via', '10.1.2.254');
     const to = { address: '10.1.1.1', port: '7000' };
-    await make(request, '/nat', { name: 'web', type: 'dnat', protocol: 'udp', port: '8080', to });
+    await create(request, '/nat', { name: 'web', type: 'dnat', protocol: 'udp', port: '8080', to });
     await run('ip', 'netns', 'exec', 'victim', 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0');
     const seen = await sniff('internet', 'eth0');
     const answers = `const s = require('node:dgram').createSocket('udp4');

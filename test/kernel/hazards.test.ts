@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { send, sniff } from '../support/packets.ts';
 import { meanwhile, reached, serve } from '../support/probes.ts';
@@ -25,29 +26,28 @@ const LATE_RESET = [0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x14, 0, 0, 0, 0, 0, 0]
 
 type Request = Daemon['request'];
 
-async function make(request: Request, path: string, body: object): Promise<void> {
-  const { status, body: said } = await request.post(path).send(body);
-  expect({ status, said }).toMatchObject({ status: 201 });
-}
-
 /** `blue` (10.1.1.1, fd00:1::1) behind br01 (.254), with default routes. */
 async function makeNetwork(request: Request, firewall: object | null): Promise<void> {
-  await make(request, '/bridges', { name: 'br01', addresses: ['10.1.1.254/24', 'fd00:1::254/64'], firewall });
-  await make(request, '/namespaces', { name: 'blue' });
+  await create(request, '/bridges', {
+    name: 'br01',
+    addresses: ['10.1.1.254/24', 'fd00:1::254/64'],
+    firewall,
+  });
+  await create(request, '/namespaces', { name: 'blue' });
   const routes = ['10.1.1.254', 'fd00:1::254'].map((via) => ({ to: 'default', via }));
   const addresses = ['10.1.1.1/24', 'fd00:1::1/64'];
   const peer = { interface: 'eth0', namespace: 'blue', addresses, routes };
-  await make(request, '/links', { name: 'blue', type: 'veth', bridge: 'br01', peer });
+  await create(request, '/links', { name: 'blue', type: 'veth', bridge: 'br01', peer });
 }
 
 async function masquerade(request: Request): Promise<void> {
-  await make(request, '/nat', { name: 'out', type: 'masquerade', bridge: 'br01' });
-  await make(request, '/nat', { name: 'out6', type: 'masquerade', bridge: 'br01', family: 6 });
+  await create(request, '/nat', { name: 'out', type: 'masquerade', bridge: 'br01' });
+  await create(request, '/nat', { name: 'out6', type: 'masquerade', bridge: 'br01', family: 6 });
 }
 
 async function publish(request: Request, protocol = 'tcp', address = '10.1.1.1'): Promise<void> {
   const to = { address, port: '80' };
-  await make(request, '/nat', { name: 'web', type: 'dnat', protocol, port: '8080', to });
+  await create(request, '/nat', { name: 'web', type: 'dnat', protocol, port: '8080', to });
 }
 
 /** The kernel finds out first whether IPv6 addresses that have just come are its own. */
@@ -63,12 +63,12 @@ describe('neighbor discovery', () => {
     const { request } = await startDaemon();
     await makeNetwork(request, firewall);
     await masquerade(request);
-    await make(request, '/bridges', { name: 'br02', addresses: ['fd00:2::254/64'] });
-    await make(request, '/namespaces', { name: 'red' });
+    await create(request, '/bridges', { name: 'br02', addresses: ['fd00:2::254/64'] });
+    await create(request, '/namespaces', { name: 'red' });
     const routes = [{ to: 'default', via: 'fd00:2::254' }];
     const peer = { interface: 'eth0', namespace: 'red', addresses: ['fd00:2::1/64'], routes };
-    await make(request, '/links', { name: 'red', type: 'veth', bridge: 'br02', peer });
-    await make(request, '/nat', {
+    await create(request, '/links', { name: 'red', type: 'veth', bridge: 'br02', peer });
+    await create(request, '/nat', {
       name: 'red6',
       type: 'masquerade',
       bridge: 'br02',
@@ -285,15 +285,15 @@ describe('a machine that checks source addresses strictly', () => {
       ['all', 'default'].map((of) => `echo ${to} >/proc/sys/net/ipv4/conf/${of}/rp_filter`).join(';');
     const before = await run('cat', '/proc/sys/net/ipv4/conf/all/rp_filter');
     await meanwhile(strict('1'), strict(before));
-    await make(request, '/namespaces', { name: 'blue', sysctls: { 'net.ipv4.conf.all.rp_filter': '2' } });
+    await create(request, '/namespaces', { name: 'blue', sysctls: { 'net.ipv4.conf.all.rp_filter': '2' } });
     for (const n of [1, 2]) {
-      await make(request, '/bridges', { name: `br0${n}`, subnets: [`10.1.${n}.0/24`] });
+      await create(request, '/bridges', { name: `br0${n}`, subnets: [`10.1.${n}.0/24`] });
       const routes = n === 1 ? [{ to: 'default', via: 'auto' }] : [];
       const peer = { interface: `eth${n}`, namespace: 'blue', addresses: [`10.1.${n}.9/24`], routes };
-      await make(request, '/links', { name: `v${n}`, type: 'veth', bridge: `br0${n}`, peer });
+      await create(request, '/links', { name: `v${n}`, type: 'veth', bridge: `br0${n}`, peer });
     }
     const to = { address: '10.1.2.9', port: '80' };
-    await make(request, '/nat', { name: 'web', type: 'dnat', protocol: 'tcp', port: '8080', to });
+    await create(request, '/nat', { name: 'web', type: 'dnat', protocol: 'tcp', port: '8080', to });
     await serve('blue', [80]);
     expect(await reached('internet', HOST, 8080)).toEqual(['icmp', 'tcp']);
     await run('sh', '-c', 'echo 1 >/proc/sys/net/ipv4/conf/br01/rp_filter');

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 import { ipJson, pings, run } from '../support/shell.ts';
 import { putInFront } from '../support/wrapper.ts';
@@ -27,9 +28,8 @@ async function mended(link: string): Promise<string[]> {
   return differences.map(({ path }) => path).toSorted();
 }
 
-async function make(path: string, body: object): Promise<void> {
-  await daemon().request.post(path).send(body).expect(201);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function patch(body: object, status = 200): Promise<void> {
   const answer = await daemon().request.patch('/links/v0').send(body);

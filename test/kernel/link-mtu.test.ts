@@ -1,14 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 
 type Request = Daemon['request'];
-
-async function make(request: Request, path: string, ...bodies: object[]): Promise<void> {
-  for (const body of bodies) {
-    const answer = await request.post(path).send(body);
-    expect([answer.status, answer.body]).toMatchObject([201, { status: { state: 'ready' } }]);
-  }
-}
 
 async function stateOf(request: Request, name: string): Promise<unknown[]> {
   const { body } = await request.get(`/links/${name}`);
@@ -23,14 +17,14 @@ describe('an interface that links stand on', () => {
     ['a bridge', { parent: 'br0' }, 1400, 'br0'],
   ])('keeps the MTU that a macvlan needs: %s', async (_what, fields, mtu, owner) => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
-    await make(request, '/bridges', { name: 'br0' });
-    await make(request, '/links', {
+    await create(request, '/namespaces', { name: 'blue' });
+    await create(request, '/bridges', { name: 'br0' });
+    await create(request, '/links', {
       name: 'v0',
       type: 'veth',
       peer: { interface: 'v1', namespace: 'blue' },
     });
-    await make(request, '/links', { name: 'm1', type: 'macvlan', ...fields });
+    await create(request, '/links', { name: 'm1', type: 'macvlan', ...fields });
     const path = owner === 'br0' ? '/bridges/br0' : '/links/v0';
     const change = (value: number): object =>
       'parentNamespace' in fields ? { peer: { mtu: value } } : { mtu: value };
@@ -63,14 +57,14 @@ describe('an interface that links stand on', () => {
     ['fd05::2', 70],
   ])('keeps the MTU that a vxlan to %s needs, and its headers', async (remote, headers) => {
     const { request } = await startDaemon();
-    await make(request, '/links', { name: 'v0', type: 'veth', peer: { interface: 'v1' } });
+    await create(request, '/links', { name: 'v0', type: 'veth', peer: { interface: 'v1' } });
     const vxlan = { name: 'x0', type: 'vxlan', id: 1, remote, device: 'v0' };
     const large = await request.post('/links').send({ ...vxlan, mtu: 1501 - headers });
     expect([large.status, large.body.detail]).toEqual([
       422,
       expect.stringContaining(`take ${headers}; give ${1500 - headers} or less`),
     ]);
-    await make(request, '/links', vxlan);
+    await create(request, '/links', vxlan);
     const lowered = await request.patch('/links/v0').send({ mtu: 1499 });
     expect([lowered.status, lowered.body.references]).toMatchObject([409, [{ name: 'x0' }]]);
     await request.patch('/links/x0').send({ mtu: 1280 }).expect(200);
@@ -85,8 +79,8 @@ describe('an interface that links stand on', () => {
 describe('the MTU of a vxlan', () => {
   it('is the default of its family, as long as it is that', async () => {
     const { request } = await startDaemon();
-    await make(request, '/links', { name: 'v0', type: 'veth', peer: { interface: 'v1' } });
-    await make(request, '/links', { name: 'x0', type: 'vxlan', id: 1, remote: '10.5.0.2', device: 'v0' });
+    await create(request, '/links', { name: 'v0', type: 'veth', peer: { interface: 'v1' } });
+    await create(request, '/links', { name: 'x0', type: 'vxlan', id: 1, remote: '10.5.0.2', device: 'v0' });
     for (const [change, mtu] of [
       [{ remote: 'fd05::2' }, 1430],
       [{ remote: '10.5.0.2' }, 1450],

@@ -1,16 +1,10 @@
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { pings, run } from '../support/shell.ts';
 
 type Request = Daemon['request'];
-
-async function make(request: Request, path: string, ...bodies: object[]): Promise<void> {
-  for (const body of bodies) {
-    const answer = await request.post(path).send(body);
-    expect([answer.status, answer.body]).toMatchObject([201, { status: { state: 'ready' } }]);
-  }
-}
 
 /** Whether there is an answer to what fills the MTU and may not be cut. */
 async function pingsInFull(from: string, to: string, mtu: number): Promise<boolean> {
@@ -32,14 +26,14 @@ describe('macvlans on one parent', () => {
     const { request } = await startDaemon();
     await run('ip', ...'link add p0 type veth peer name p1'.split(' '));
     onTestFinished(async () => void (await execa('ip', ['link', 'delete', 'p0'], { reject: false })));
-    await make(request, '/namespaces', { name: 'blue' }, { name: 'red' }, { name: 'far' });
+    await create(request, '/namespaces', { name: 'blue' }, { name: 'red' }, { name: 'far' });
     // What is beyond the parent is reached in any mode, and sends nothing back.
     await run('ip', ...'link set p1 netns far'.split(' '));
     for (const line of ['address add 10.4.0.9/24 dev p1', 'link set p1 up'])
       await run('ip', '-n', 'far', ...line.split(' '));
     await run('ip', 'link', 'set', 'p0', 'up');
     for (const [at, namespace] of ['blue', 'red'].entries())
-      await make(request, '/links', {
+      await create(request, '/links', {
         name: `m${at}`,
         type: 'macvlan',
         interface: 'eth0',
@@ -56,13 +50,13 @@ describe('macvlans on one parent', () => {
 
 /** Two namespaces, joined by a veth pair. */
 async function createUnderlay(request: Request): Promise<void> {
-  await make(request, '/namespaces', { name: 'blue' }, { name: 'red' });
+  await create(request, '/namespaces', { name: 'blue' }, { name: 'red' });
   const end = (namespace: string, at: number): object => ({
     interface: 'u0',
     namespace,
     addresses: [`10.5.0.${at}/24`, `fd05::${at}/64`],
   });
-  await make(request, '/links', { name: 'u', type: 'veth', ...end('blue', 1), peer: end('red', 2) });
+  await create(request, '/links', { name: 'u', type: 'veth', ...end('blue', 1), peer: end('red', 2) });
 }
 
 describe('vxlans in two namespaces', () => {
@@ -75,7 +69,7 @@ describe('vxlans in two namespaces', () => {
     const { request } = await startDaemon();
     await createUnderlay(request);
     for (const [at, namespace] of ['blue', 'red'].entries())
-      await make(request, '/links', {
+      await create(request, '/links', {
         name: `x${at}`,
         type: 'vxlan',
         namespace,
@@ -94,7 +88,7 @@ describe('vxlans in two namespaces', () => {
     await createUnderlay(request);
     for (const [at, namespace] of ['blue', 'red'].entries()) {
       const vxlan = { type: 'vxlan', namespace, id: 42, device: 'u0', addresses: [`10.6.0.${at + 1}/24`] };
-      await make(request, '/links', { name: `x${at}`, ...vxlan, remote: `10.5.0.${2 - at}` });
+      await create(request, '/links', { name: `x${at}`, ...vxlan, remote: `10.5.0.${2 - at}` });
       await request
         .patch(`/links/x${at}`)
         .send({ remote: `fd05::${2 - at}` })
@@ -106,15 +100,15 @@ describe('vxlans in two namespaces', () => {
   it('bring who is far to a bridge with subnets, its gateway and what is on it', async () => {
     const { request } = await startDaemon();
     await createUnderlay(request);
-    await make(request, '/namespaces', { name: 'in1' });
-    await make(request, '/bridges', {
+    await create(request, '/namespaces', { name: 'in1' });
+    await create(request, '/bridges', {
       name: 'net',
       namespace: 'blue',
       subnets: ['10.66.0.0/24', 'fd66::/64'],
     });
     const peer = { interface: 'eth0', namespace: 'in1', addresses: ['auto'] };
     const vxlan = { type: 'vxlan', id: 42, device: 'u0' };
-    await make(
+    await create(
       request,
       '/links',
       { name: 'l0', type: 'veth', namespace: 'blue', bridge: 'net', peer },
@@ -185,15 +179,15 @@ describe('a tap', () => {
     'that is a port of a bridge is opened by %s alone, and frames come and go by it',
     async (_who, fields, may, others) => {
       const { request } = await startDaemon();
-      await make(request, '/namespaces', { name: 'blue' }, { name: 'red' });
-      await make(request, '/bridges', { name: 'br0', namespace: 'blue' });
+      await create(request, '/namespaces', { name: 'blue' }, { name: 'red' });
+      await create(request, '/bridges', { name: 'br0', namespace: 'blue' });
       const peer = {
         interface: 'eth0',
         namespace: 'red',
         addresses: ['10.7.0.1/24'],
         mac: '02:00:00:00:00:41',
       };
-      await make(
+      await create(
         request,
         '/links',
         { name: 'l0', type: 'veth', namespace: 'blue', bridge: 'br0', peer },

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 import { ingressOf, policingLacks, tc } from '../support/policing.ts';
 import { ipJson, pings, run } from '../support/shell.ts';
@@ -13,9 +14,8 @@ beforeAll(async () => {
   lacking = await policingLacks();
 });
 
-async function make(path: string, body: object): Promise<void> {
-  await daemon().request.post(path).send(body).expect(201);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 const MACVLAN = { type: 'macvlan', parent: 'v0' };
 const VXLAN = { type: 'vxlan', id: 7, remote: '10.1.1.1' };

@@ -1,13 +1,13 @@
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 import { pings, run } from '../support/shell.ts';
 
 const daemon = sharedDaemon();
 
-async function make(path: string, body: object): Promise<void> {
-  await daemon().request.post(path).send(body).expect(201);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function patch(body: object): Promise<void> {
   const answer = await daemon().request.patch('/links/v0').send(body);

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
 import { ipJson, pings, run } from '../support/shell.ts';
@@ -11,13 +12,6 @@ async function foreignPair(name: string, other: string): Promise<void> {
   await run('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', other);
   onTestFinished(async () => void (await execa('ip', ['link', 'delete', name], { reject: false })));
   for (const each of [name, other]) await run('ip', 'link', 'set', each, 'up');
-}
-
-async function make(request: Request, path: string, ...bodies: object[]): Promise<void> {
-  for (const body of bodies) {
-    const answer = await request.post(path).send(body);
-    expect([answer.status, answer.body]).toMatchObject([201, { status: { state: 'ready' } }]);
-  }
 }
 
 /** What the kernel says of a device: its kind and what that has of its own. */
@@ -38,12 +32,12 @@ describe('a macvlan', () => {
   it('reaches another one on the same parent, and a host beyond that', async () => {
     const { request } = await startDaemon();
     await foreignPair('p0', 'p1');
-    await make(request, '/namespaces', { name: 'blue' }, { name: 'red' }, { name: 'far' });
+    await create(request, '/namespaces', { name: 'blue' }, { name: 'red' }, { name: 'far' });
     await run('ip', 'link', 'set', 'p1', 'netns', 'far');
     await run('ip', '-n', 'far', 'address', 'add', '10.4.0.9/24', 'dev', 'p1');
     await run('ip', '-n', 'far', 'link', 'set', 'p1', 'up');
     const macvlan = { type: 'macvlan', interface: 'eth0', parent: 'p0' };
-    await make(
+    await create(
       request,
       '/links',
       { ...macvlan, name: 'm1', namespace: 'blue', addresses: ['10.4.0.1/24'] },
@@ -55,21 +49,21 @@ describe('a macvlan', () => {
     expect((await request.delete('/namespaces/blue')).status).toBe(409);
     await request.delete('/namespaces/blue?cascade=true').expect(204);
     // Its parent has it no more, although its namespace is taken apart at the kernel's leisure.
-    await make(request, '/links', { ...macvlan, name: 'm3', mode: 'private', interface: 'm3' });
+    await create(request, '/links', { ...macvlan, name: 'm3', mode: 'private', interface: 'm3' });
   });
 
   it('is made in one command where its parent is, and changed, undone and removed like any link', async () => {
     const { request } = await startDaemon();
     await foreignPair('p0', 'p1');
     await foreignPair('q0', 'q1');
-    await make(request, '/namespaces', { name: 'blue' }, { name: 'red' });
+    await create(request, '/namespaces', { name: 'blue' }, { name: 'red' });
     const body = { name: 'm1', type: 'macvlan', namespace: 'blue', parent: 'p0', mac: '02:00:00:00:00:41' };
     const { body: dry } = await request.post('/links?dryRun=true').send(body);
     expect(dry.commands[0]).toBe(
       'ip link add link p0 name m1 group 20851 address 02:00:00:00:00:41 netns /run/netns/blue type macvlan mode bridge',
     );
     expect(await ipJson('-n', 'blue', 'link', 'show', 'type', 'macvlan')).toEqual([]);
-    await make(request, '/links', { ...body, mac: null });
+    await create(request, '/links', { ...body, mac: null });
     const { mac } = (await request.get('/links/m1')).body.status as { mac: string };
     for (const [change, says] of [
       [{ mode: 'vepa' }, /type macvlan mode vepa/],
@@ -105,8 +99,8 @@ describe('a macvlan', () => {
   ])('is refused %s', async (_what, fields, status, says) => {
     const { request } = await startDaemon();
     await foreignPair('p0', 'p1');
-    await make(request, '/bridges', { name: 'br00' });
-    await make(request, '/links', { name: 'm0', type: 'macvlan', parent: 'p0' });
+    await create(request, '/bridges', { name: 'br00' });
+    await create(request, '/links', { name: 'm0', type: 'macvlan', parent: 'p0' });
     const answer = await request
       .post('/links')
       .send({ name: 'm1', type: 'macvlan', parent: 'p0', ...fields });
@@ -132,10 +126,10 @@ describe('a macvlan', () => {
 
   it('holds an interface of ours that it stands on, and goes with it if that is asked for', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
     const peer = { interface: 'v1', namespace: 'blue' };
-    await make(request, '/bridges', { name: 'br00' });
-    await make(
+    await create(request, '/bridges', { name: 'br00' });
+    await create(
       request,
       '/links',
       { name: 'v0', type: 'veth', peer },
@@ -162,9 +156,9 @@ describe('a macvlan', () => {
     const { request } = await startDaemon();
     await foreignPair('p0', 'p1');
     await foreignPair('q0', 'q1');
-    await make(request, '/namespaces', { name: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
     const body = { name: 'm1', type: 'macvlan', namespace: 'blue', parent: 'p0', addresses: ['10.4.0.1/24'] };
-    await make(request, '/links', body);
+    await create(request, '/links', body);
     const { mac } = (await request.get('/links/m1')).body.status as { mac: string };
     const inside = async (...args: string[]) => run('ip', '-n', 'blue', 'link', ...args);
     for (const [drift, paths] of [
@@ -196,8 +190,8 @@ describe('a macvlan', () => {
   it('goes with its parent, says so, and is back when that is', async () => {
     const { request } = await startDaemon({ reconcileMode: 'repair', reconcileIntervalMs: 3_600_000 });
     await foreignPair('p0', 'p1');
-    await make(request, '/namespaces', { name: 'blue' });
-    await make(request, '/links', { name: 'm1', type: 'macvlan', namespace: 'blue', parent: 'p0' });
+    await create(request, '/namespaces', { name: 'blue' });
+    await create(request, '/links', { name: 'm1', type: 'macvlan', namespace: 'blue', parent: 'p0' });
     await run('ip', 'link', 'delete', 'p0');
     await expect.poll(async () => stateOf(request, 'm1'), { timeout: 10_000 }).toEqual(['failed', '']);
     const { body } = await request.get('/links/m1');
@@ -208,7 +202,7 @@ describe('a macvlan', () => {
 
   it('comes after what it stands on where both are to be made', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
     const answers = await Promise.all([
       request.post('/links').send({ name: 'v0', type: 'veth', peer: { interface: 'v1', namespace: 'blue' } }),
       request.post('/links').send({ name: 'm1', type: 'macvlan', namespace: 'blue', parent: 'v0' }),
@@ -225,9 +219,9 @@ describe('a macvlan', () => {
 describe('a vxlan', () => {
   it('joins bridges in two namespaces over an underlay', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' }, { name: 'red' }, { name: 'in1' }, { name: 'in2' });
+    await create(request, '/namespaces', { name: 'blue' }, { name: 'red' }, { name: 'in1' }, { name: 'in2' });
     const under = { interface: 'u0', namespace: 'red', addresses: ['10.5.0.2/24'] };
-    await make(request, '/links', {
+    await create(request, '/links', {
       name: 'u',
       interface: 'u0',
       type: 'veth',
@@ -237,7 +231,7 @@ describe('a vxlan', () => {
     });
     for (const [at, namespace] of ['blue', 'red'].entries()) {
       const bridge = `br${at}`;
-      await make(request, '/bridges', { name: bridge, namespace });
+      await create(request, '/bridges', { name: bridge, namespace });
       const peer = {
         interface: 'eth0',
         namespace: `in${at + 1}`,
@@ -245,7 +239,7 @@ describe('a vxlan', () => {
         mtu: 1450,
       };
       const remote = `10.5.0.${2 - at}`;
-      await make(
+      await create(
         request,
         '/links',
         { name: `l${at}`, type: 'veth', namespace, bridge, peer },
@@ -275,9 +269,9 @@ describe('a vxlan', () => {
 
   it('is changed by being made anew, keeps its MAC address, and is put back after drift', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
     await foreignPair('p0', 'p1');
-    await make(request, '/links', { name: 'x0', type: 'vxlan', id: 1, addresses: ['10.6.0.1/24'] });
+    await create(request, '/links', { name: 'x0', type: 'vxlan', id: 1, addresses: ['10.6.0.1/24'] });
     const { mac } = (await request.get('/links/x0')).body.status as { mac: string };
     for (const [change, info] of [
       [{ remote: 'fd00::7' }, { id: 1, remote6: 'fd00::7' }],
@@ -333,7 +327,7 @@ describe('a vxlan', () => {
     await foreignPair('p0', 'p1');
     await run('ip', 'link', 'add', 'x8', 'type', 'vxlan', 'id', '8', 'dstport', '4789');
     onTestFinished(async () => void (await run('ip', 'link', 'delete', 'x8')));
-    await make(request, '/links', { name: 'x7', type: 'vxlan', id: 7, up: false });
+    await create(request, '/links', { name: 'x7', type: 'vxlan', id: 7, up: false });
     const answer = await request.post('/links').send({ name: 'x1', type: 'vxlan', id: 1, ...fields });
     expect([answer.status, answer.body.detail]).toEqual([status, expect.stringMatching(says)]);
     expect(await ipJson('link', 'show', 'type', 'vxlan')).toHaveLength(2);
@@ -359,14 +353,19 @@ describe('a link of one end', () => {
 
   it.each(rows)('has the further options of an end: $type', async (link) => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
-    await make(request, '/bridges', { name: 'br0', namespace: 'blue' }, { name: 'base', namespace: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
+    await create(
+      request,
+      '/bridges',
+      { name: 'br0', namespace: 'blue' },
+      { name: 'base', namespace: 'blue' },
+    );
     const options = {
       txQueueLength: 300,
       rate: { egressKbit: 1000 },
       sysctls: { 'ipv4.conf.rp_filter': '2' },
     };
-    await make(request, '/links', { ...link, namespace: 'blue', ...options });
+    await create(request, '/links', { ...link, namespace: 'blue', ...options });
     const path = `/links/${String(link['name'])}`;
     const name = String(link['name']);
     expect((await request.get(path)).body).toMatchObject({ ...options, status: { state: 'ready' } });
@@ -386,8 +385,13 @@ describe('a link of one end', () => {
 
   it.each(rows)('says who decides on whole checksums if it does not: $type', async (link) => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
-    await make(request, '/bridges', { name: 'br0', namespace: 'blue' }, { name: 'base', namespace: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
+    await create(
+      request,
+      '/bridges',
+      { name: 'br0', namespace: 'blue' },
+      { name: 'base', namespace: 'blue' },
+    );
     const body = { ...link, namespace: 'blue', offload: { checksum: false } };
     const answer = await request.post('/links').send(body);
     if (link['type'] === 'vxlan') expect(answer.body).toMatchObject({ offload: { checksum: false } });
@@ -398,9 +402,9 @@ describe('a link of one end', () => {
 describe('a tap', () => {
   it('is a port of a bridge that a process sends by', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
-    await make(request, '/bridges', { name: 'br0', namespace: 'blue' });
-    await make(request, '/links', {
+    await create(request, '/namespaces', { name: 'blue' });
+    await create(request, '/bridges', { name: 'br0', namespace: 'blue' });
+    await create(request, '/links', {
       name: 't0',
       type: 'tap',
       namespace: 'blue',
@@ -428,7 +432,7 @@ describe('a tap', () => {
 
   it('is made under another name, marked and named in one, and changed by being made anew', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' });
+    await create(request, '/namespaces', { name: 'blue' });
     const { body: dry } = await request
       .post('/links?dryRun=true')
       .send({ name: 't0', type: 'tap', owner: 0 });
@@ -437,7 +441,7 @@ describe('a tap', () => {
       `ip tuntap add dev ${maker} mode tap user 0`,
       expect.stringMatching(`^ip link set dev ${maker} group 20851 address [0-9a-f:]{17} name t0$`),
     ]);
-    await make(request, '/links', { name: 't0', type: 'tap', owner: 0, group: 0 });
+    await create(request, '/links', { name: 't0', type: 'tap', owner: 0, group: 0 });
     const { mac } = (await request.get('/links/t0')).body.status as { mac: string };
     for (const change of [
       { owner: 1234, group: null },

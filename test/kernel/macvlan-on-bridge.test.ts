@@ -1,21 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { pings, run } from '../support/shell.ts';
 
 type Request = Daemon['request'];
 
-async function make(request: Request, path: string, ...bodies: object[]): Promise<void> {
-  for (const body of bodies) {
-    const answer = await request.post(path).send(body);
-    expect([answer.status, answer.body]).toMatchObject([201, { status: { state: 'ready' } }]);
-  }
-}
-
 /** A bridge whose interface bears another name than it, and namespaces for what is to be on it. */
 async function createNetwork(request: Request, subnets = ['10.66.0.0/29']): Promise<void> {
-  await make(request, '/bridges', { name: 'net', interface: 'bs', subnets });
-  await make(request, '/namespaces', { name: 'blue' }, { name: 'red' });
+  await create(request, '/bridges', { name: 'net', interface: 'bs', subnets });
+  await create(request, '/namespaces', { name: 'blue' }, { name: 'red' });
 }
 
 function macvlan(namespace: string, fields: object = {}): object {
@@ -47,14 +41,14 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
   it('keeps its fixed address for itself', async () => {
     const { request } = await startDaemon();
     await createNetwork(request);
-    await make(request, '/links', macvlan('blue', { addresses: ['10.66.0.2/29'] }));
-    await make(request, '/links', veth('red', ['auto']));
+    await create(request, '/links', macvlan('blue', { addresses: ['10.66.0.2/29'] }));
+    await create(request, '/links', veth('red', ['auto']));
     expect(await addressesOf(request, 'v-red')).toEqual(['10.66.0.3']);
-    for (const at of [4, 5, 6]) await make(request, '/links', veth('red', ['auto'], `v${at}`));
+    for (const at of [4, 5, 6]) await create(request, '/links', veth('red', ['auto'], `v${at}`));
     const full = await request.post('/links').send(veth('red', ['auto'], 'v7'));
     expect([full.status, full.body.detail]).toEqual([507, expect.stringContaining('link/m-blue')]);
     await request.delete('/links/m-blue').expect(204);
-    await make(request, '/links', veth('red', ['auto'], 'v7'));
+    await create(request, '/links', veth('red', ['auto'], 'v7'));
     expect(await addressesOf(request, 'v7')).toEqual(['10.66.0.2']);
   });
 
@@ -64,12 +58,12 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
   ])('is refused the address of %s', async (_who, address, says) => {
     const { request } = await startDaemon();
     await createNetwork(request);
-    await make(request, '/links', veth('red', ['auto']));
+    await create(request, '/links', veth('red', ['auto']));
     const answer = await request.post('/links').send(macvlan('blue', { addresses: [address] }));
     expect([answer.status, answer.body.detail]).toEqual([422, expect.stringMatching(says)]);
     expect(answer.body.references).toHaveLength(1);
     // Where nobody on the bridge is concerned, anything goes.
-    await make(request, '/links', macvlan('blue', { addresses: ['10.67.0.1/29'] }));
+    await create(request, '/links', macvlan('blue', { addresses: ['10.67.0.1/29'] }));
     const patched = await request.patch('/links/m-blue').send({ addresses: [address] });
     expect(patched.status).toBe(422);
   });
@@ -77,7 +71,7 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
   it('holds its address against what the bridge comes to be', async () => {
     const { request } = await startDaemon();
     await createNetwork(request);
-    await make(request, '/links', macvlan('blue', { addresses: ['10.66.0.9/29'] }));
+    await create(request, '/links', macvlan('blue', { addresses: ['10.66.0.9/29'] }));
     const answer = await request.patch('/bridges/net').send({ subnets: ['10.66.0.8/29'] });
     expect([answer.status, answer.body.detail]).toEqual([422, expect.stringContaining('link/m-blue')]);
   });
@@ -85,8 +79,8 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
   it('is given addresses as other ends on the bridge are, and reaches these', async () => {
     const { request } = await startDaemon();
     await createNetwork(request, ['10.66.0.0/29', 'fd66::/64']);
-    await make(request, '/links', veth('red', ['auto']));
-    await make(request, '/links', macvlan('blue', { addresses: ['auto'] }));
+    await create(request, '/links', veth('red', ['auto']));
+    await create(request, '/links', macvlan('blue', { addresses: ['auto'] }));
     expect(await addressesOf(request, 'm-blue')).toEqual(['10.66.0.3', 'fd66::3']);
     const { body } = await request.get('/links/m-blue');
     expect(body).toMatchObject({ addresses: ['auto'], status: { gateways: [] } });
@@ -108,7 +102,7 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
     await request.patch('/links/m-blue').send({ mode: 'private' }).expect(200);
     expect(await addressesOf(request, 'm-blue')).toEqual(['10.67.0.3']);
     await request.delete('/links/m-blue').expect(204);
-    await make(request, '/links', macvlan('blue', { addresses: ['auto'], interface: 'm' }));
+    await create(request, '/links', macvlan('blue', { addresses: ['auto'], interface: 'm' }));
     expect(await addressesOf(request, 'm-blue')).toEqual(['10.67.0.3']);
   });
 
@@ -121,7 +115,7 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
       422,
       expect.stringMatching(/not the bridge itself/),
     ]);
-    await make(request, '/links', macvlan('blue', { addresses: ['auto'] }));
+    await create(request, '/links', macvlan('blue', { addresses: ['auto'] }));
     expect(await pings('blue', '10.66.0.1')).toBe(false);
   });
 
@@ -132,23 +126,23 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
   ])('is given none by a parent that is %s', async (_what, fields, says) => {
     const { request } = await startDaemon();
     await createNetwork(request);
-    await make(request, '/bridges', { name: 'plain' });
-    await make(request, '/links', { name: 'e0', type: 'veth', peer: { interface: 'e1' } });
+    await create(request, '/bridges', { name: 'plain' });
+    await create(request, '/links', { name: 'e0', type: 'veth', peer: { interface: 'e1' } });
     const answer = await request.post('/links').send(macvlan('blue', { addresses: ['auto'], ...fields }));
     expect([answer.status, answer.body.detail]).toEqual([422, expect.stringMatching(says)]);
   });
 
   it('is at the place of the gateway: no port of it, so that `intercom` and `isolatedPort` keep it from none', async () => {
     const { request } = await startDaemon();
-    await make(request, '/bridges', {
+    await create(request, '/bridges', {
       name: 'net',
       interface: 'bs',
       subnets: ['10.66.0.0/24'],
       firewall: { intercom: false, hostAccess: false },
     });
-    for (const name of ['blue', 'red', 'gold', 'grey']) await make(request, '/namespaces', { name });
-    await make(request, '/links', veth('red', ['10.66.0.3/24']), veth('gold', ['10.66.0.4/24']));
-    await make(
+    for (const name of ['blue', 'red', 'gold', 'grey']) await create(request, '/namespaces', { name });
+    await create(request, '/links', veth('red', ['10.66.0.3/24']), veth('gold', ['10.66.0.4/24']));
+    await create(
       request,
       '/links',
       macvlan('blue', { addresses: ['10.66.0.5/24'] }),
@@ -173,7 +167,7 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
   it('is found by its name, and finds others', async () => {
     const { request } = await startDaemon();
     await createNetwork(request);
-    await make(request, '/links', veth('red', ['auto']), macvlan('blue', { addresses: ['10.66.0.4/29'] }));
+    await create(request, '/links', veth('red', ['auto']), macvlan('blue', { addresses: ['10.66.0.4/29'] }));
     const both = ['10.66.0.4\tblue m-blue', '10.66.0.2\tred v-red'];
     expect([entries('blue'), entries('red')]).toEqual([both, both]);
     await request
@@ -187,16 +181,16 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
 
   it('is on the network of a bridge that was somebody else’s when it was made', async () => {
     const { request } = await startDaemon();
-    await make(request, '/namespaces', { name: 'blue' }, { name: 'red' });
+    await create(request, '/namespaces', { name: 'blue' }, { name: 'red' });
     await run('ip', 'link', 'add', 'bs', 'type', 'bridge');
     await run('ip', 'link', 'set', 'bs', 'up');
-    await make(request, '/links', macvlan('blue', { addresses: ['10.66.0.2/29'] }));
+    await create(request, '/links', macvlan('blue', { addresses: ['10.66.0.2/29'] }));
     await request.put('/bridges/net?adopt=true').send({ interface: 'bs' }).expect(201);
     await request
       .patch('/bridges/net')
       .send({ subnets: ['10.66.0.0/29'] })
       .expect(200);
-    await make(request, '/links', veth('red', ['auto']));
+    await create(request, '/links', veth('red', ['auto']));
     expect(await addressesOf(request, 'v-red')).toEqual(['10.66.0.3']);
     const both = ['10.66.0.2\tblue m-blue', '10.66.0.3\tred v-red'];
     expect([entries('blue'), entries('red')]).toEqual([both, both]);

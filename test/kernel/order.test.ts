@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { execa } from 'execa';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { sniff } from '../support/packets.ts';
 import { meanwhile } from '../support/probes.ts';
@@ -14,16 +15,11 @@ const FAR = '203.0.113.10';
 const PORT = 9;
 const UDP = 17;
 
-async function make(request: Request, path: string, body: object): Promise<void> {
-  const { status, body: said } = await request.post(path).send(body);
-  expect({ status, said }).toMatchObject({ status: 201 });
-}
-
 async function join(request: Request, name: string, bridge: string | null, address: string): Promise<void> {
-  await make(request, '/namespaces', { name });
+  await create(request, '/namespaces', { name });
   const routes = bridge === null ? [] : [{ to: 'default', via: address.replace(/\.\d+$/, '.254') }];
   const peer = { interface: 'eth0', namespace: name, addresses: [`${address}/24`], routes };
-  await make(request, '/links', { name, type: 'veth', bridge, peer });
+  await create(request, '/links', { name, type: 'veth', bridge, peer });
 }
 
 const FLOOD = `
@@ -65,9 +61,9 @@ const countTo = (seen: readonly string[], to: string): number =>
 /** `blue` on br01, which is internal, without access to the host; `red` on br02, without a firewall. */
 async function makeNetworks(request: Request): Promise<void> {
   const firewall = { internal: true, hostAccess: false };
-  await make(request, '/bridges', { name: 'br01', addresses: ['10.1.1.254/24'], firewall });
-  await make(request, '/bridges', { name: 'br02', addresses: ['10.1.2.254/24'] });
-  await make(request, '/nat', { name: 'out', type: 'masquerade', bridge: 'br01' });
+  await create(request, '/bridges', { name: 'br01', addresses: ['10.1.1.254/24'], firewall });
+  await create(request, '/bridges', { name: 'br02', addresses: ['10.1.2.254/24'] });
+  await create(request, '/nat', { name: 'out', type: 'masquerade', bridge: 'br01' });
   await join(request, 'blue', 'br01', '10.1.1.1');
   await join(request, 'red', 'br02', '10.1.2.1');
 }
@@ -117,7 +113,7 @@ describe('a bridge that gets another name', () => {
   it('gives nobody a value back that lets in what it refuses', async () => {
     const { request } = await startDaemon();
     const addresses = ['10.1.1.254/24', 'fd00:1::254/64'];
-    await make(request, '/bridges', { name: 'br01', addresses, firewall: {} });
+    await create(request, '/bridges', { name: 'br01', addresses, firewall: {} });
     const { body } = await request.patch('/bridges/br01?dryRun=true').send({ interface: 'lan1' }).expect(200);
     const lines = (body.commands as string[]).filter((line) => !line.includes('tables'));
     // In which order those of one moment come means nothing.
@@ -150,7 +146,7 @@ describe('a link that is up and becomes a port', () => {
     const key = 'net.bridge.bridge-nf-call-iptables';
     await meanwhile(`sysctl -qw ${key}=0`, `sysctl -qw ${key}=1`);
     for (const n of [1, 2])
-      await make(request, '/bridges', { name: `br0${n}`, firewall: { intercom: false } });
+      await create(request, '/bridges', { name: `br0${n}`, firewall: { intercom: false } });
     await join(request, 'blue', 'br01', '10.1.1.1');
     await join(request, 'red', null, '10.1.1.2');
     const addresses = ['10.1.3.1/24', 'fd00:3::1/64'];

@@ -1,14 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { create } from '../support/create.ts';
 import { sharedDaemon } from '../support/daemon.ts';
 import { run } from '../support/shell.ts';
 
 const daemon = sharedDaemon();
 
-async function make(path: string, body: object): Promise<void> {
-  const { status, body: answer } = await daemon().request.post(path).send(body);
-  expect([status, answer.detail]).toEqual([201, undefined]);
-}
+const make = async (path: string, ...bodies: object[]): Promise<void> =>
+  create(daemon().request, path, ...bodies);
 
 async function stateOf(path: string): Promise<string> {
   return (await daemon().request.get(path)).body.status.state as string;
