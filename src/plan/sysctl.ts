@@ -29,9 +29,10 @@ export function planSysctls(
   };
   for (const [id, sysctl] of want.sysctls) {
     const { namespace, key, value, owner } = sysctl;
-    if (owner !== undefined && isForeign(owner.device, have, want)) continue;
     const had = have.sysctls.get(id);
     const isSame = had !== undefined && isSameValue(had.value, value);
+    // What is being adopted is as it is to be, but for what comes with a firewall.
+    if (isSame && owner !== undefined && isForeign(owner.device, have, want)) continue;
     const stays = isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept);
     if (stays && !(isSetByKernel(key) && isReset(sysctl, have, want))) continue;
     const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
@@ -143,7 +144,7 @@ function isThere(
 ): boolean {
   if (owner !== undefined) {
     const device = have.devices.get(owner.device);
-    return kept.has(owner.device) && device?.name === owner.name && device.foreign === undefined;
+    return kept.has(owner.device) && device?.name === owner.name;
   }
   const name = interfaceOfSysctl(key);
   if (name === null) return true;
@@ -174,7 +175,7 @@ function interfaceOf(
   return found === undefined ? [found, found] : [have.devices.get(found.key), want.devices.get(found.key)];
 }
 
-/** What is being adopted is as it is to be, or is left as it is. */
+/** Whether it is being adopted, or given back. */
 function isForeign(device: string, have: KernelState, want: KernelState): boolean {
   return [have, want].some(({ devices }) => devices.get(device)?.foreign !== undefined);
 }

@@ -120,7 +120,7 @@ export const bridgeKind: KindService<'bridge'> = {
     const { bridgeId, stp, ageingSeconds, type } = entry;
     return {
       observed: { ...observedInterface(entry), bridgeId, stp, ageingSeconds, ports: [], routes },
-      assigned: { mac: intent.mac ?? entry.mac ?? '' },
+      assigned: { mac: intent.mac ?? entry.mac ?? '', ...refusingBridge(intent) },
       mismatches: type === 'bridge' ? [] : [{ path: '', intended: 'bridge', observed: type }],
       devices: { [refText({ kind: 'bridge', name: intent.name })]: marks },
       inode: null,

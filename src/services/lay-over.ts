@@ -9,6 +9,7 @@ import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { followInNat } from './nat-names.ts';
 import { localnetTie } from './nat-ties.ts';
+import { isBridge } from './on-bridge.ts';
 import { isAtLoopbackAlone } from './published.ts';
 import { checkNeeded } from './standing.ts';
 
@@ -53,10 +54,6 @@ function followThrough(before: Stored | null, after: Stored, choosing: Choosing)
 function metaAfter(before: Stored | null, now: string): Meta {
   if (before === null) return { revision: 1, createdAt: now, updatedAt: now };
   return { revision: before.revision + 1, createdAt: before.createdAt, updatedAt: now };
-}
-
-function isBridge(stored: Stored): stored is Stored<'bridge'> {
-  return stored.kind === 'bridge';
 }
 
 /** Those that name it, and the rules that name its interfaces, or have nothing without them. */

@@ -8,6 +8,7 @@ import { endsOf, type EndIntent } from '../schemas/link.ts';
 import { localnetKey, type DnatIntent, type Via } from '../schemas/nat.ts';
 import type { Draft } from './draft.ts';
 import { addressTie } from './interface.ts';
+import { isBridge } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** An interface of ours that has addresses in a namespace. */
@@ -64,10 +65,6 @@ function devicesOf(stored: Stored): (Device & { namespace: string })[] {
   return endsOf(resolvedLink(stored.intent, stored.assigned))
     .filter(({ bridge, addresses }) => bridge === null && addresses.length > 0)
     .map((end) => ({ ...end, ref, end }));
-}
-
-function isBridge(stored: Stored): stored is Stored<'bridge'> {
-  return stored.kind === 'bridge';
 }
 
 function isLink(stored: Stored): stored is Stored<'link'> {

@@ -13,6 +13,7 @@ import { BRIDGE_FIREWALL_TIE, bridgeIntent, forwardingTie } from './bridge-firew
 import type { Draft, Touched } from './draft.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie, localnetTie } from './nat-ties.ts';
+import { isBridge } from './on-bridge.ts';
 import { linksAmong, linksLedTo, reflectingEnds } from './reflecting.ts';
 import { placed } from './scope.ts';
 
@@ -127,12 +128,11 @@ function outside(
   return found;
 }
 
-/** What is adopted has no rules yet. */
+/** What is adopted has no rules yet, nor the sysctls that come with them. */
 function withoutFirewall(resource: Stored | null): Stored | null {
-  const intent = bridgeIntent(resource);
-  return resource === null || intent === null
-    ? resource
-    : { ...resource, intent: { ...intent, firewall: null } };
+  if (resource === null || !isBridge(resource)) return resource;
+  const { refusing: _refusing, ...assigned } = resource.assigned;
+  return { ...resource, intent: { ...resource.intent, firewall: null }, assigned };
 }
 
 /**

@@ -66,13 +66,19 @@ function killAfter(marks: number): () => void {
 }
 
 describe('netnsd killed while it adopts', () => {
-  it.each([1, 2, 3])('a bridge, after %i marks, gives it its own marks back', async (marks) => {
+  it.each([
+    [1, {}],
+    [2, {}],
+    [3, {}],
+    [1, { firewall: {} }],
+    [3, { firewall: {} }],
+  ])('a bridge, after %i marks, gives it its own marks back: with %o', async (marks, more) => {
     const stateDir = temporaryDirectory();
     await makeOld();
     const before = await kernelState();
     const restore = killAfter(marks);
     const first = await startServer([], { stateDir });
-    expect((await first.curl('/bridges/br-old?adopt=true', 'PUT', bridge)).status).toBe(0);
+    expect((await first.curl('/bridges/br-old?adopt=true', 'PUT', { ...bridge, ...more })).status).toBe(0);
     await first.end();
     restore();
     expect(kernelDifferences(before, await kernelState())).not.toEqual([]);
@@ -81,7 +87,7 @@ describe('netnsd killed while it adopts', () => {
     expect((await second.curl('/bridges/br-old')).body['managed']).toBe(false);
     const { body } = await second.curl('/operations/1');
     expect(body).toMatchObject({ state: 'failed', undone: true, problem: { slug: 'interrupted' } });
-    expect((await second.curl('/bridges/br-old?adopt=true', 'PUT', bridge)).status).toBe(201);
+    expect((await second.curl('/bridges/br-old?adopt=true', 'PUT', { ...bridge, ...more })).status).toBe(201);
     expect((await second.curl('/bridges/br-old', 'DELETE')).status).toBe(204);
   });
 

@@ -74,6 +74,21 @@ describe('adopting a bridge', () => {
     expect((await request.get('/drift')).body).toMatchObject({ items: [], unrecorded: [] });
   });
 
+  it('with a firewall has the rules and the sysctls of that from then on', async () => {
+    const { request } = await startDaemon();
+    await oldBridge();
+    const keys = ['net.ipv4.conf.br-old.rp_filter', 'net.ipv6.conf.br-old.accept_ra'];
+    const values = async (): Promise<string> => (await run('sysctl', '-n', ...keys)).trim();
+    await run('sysctl', '-w', `${keys[1]}=2`);
+    const guarded = { ...bridge, firewall: { isolated: false } };
+    const adopted = await request.put('/bridges/br-old?adopt=true').send(guarded);
+    expect([adopted.status, adopted.body.status.state, await values()]).toEqual([201, 'ready', '2\n0']);
+    expect(adopted.body.status.rules).not.toEqual([]);
+    expect((await request.get('/drift')).body.items).toEqual([]);
+    await request.patch('/bridges/br-old').send({ firewall: null }).expect(200);
+    expect(await values()).toBe('0\n2');
+  });
+
   it('is then like anything that netnsd made: as it was, changed, mended, deleted', async () => {
     const { request } = await startDaemon();
     await oldBridge();
