@@ -86,10 +86,11 @@ describe('a port that something else has', () => {
     await listen('internet', 'tcp', 7000);
     await background(
       null,
-      `const net = require('node:net'); net.connect({ port: 7000, host: '203.0.113.10', localPort: 45000 }, () => {
-        const s = require('node:dgram').createSocket('udp4'); s.bind(45001, () => s.connect(7000, '203.0.113.10', () => console.log('ready'))); setInterval(() => {}, 1000) })`,
+      `const net = require('node:net'); net.connect({ port: 7000, host: '203.0.113.10', localPort: 25000 }, () => {
+        const s = require('node:dgram').createSocket('udp4'); s.bind(25001, () => s.connect(7000, '203.0.113.10', () => console.log('ready'))); setInterval(() => {}, 1000) })`,
     );
-    const range = { port: '44000-46000', to: { address: '10.1.1.1', port: '44000-46000' } };
+    // Where the kernel chooses no port of itself: netnsd listens at such a one.
+    const range = { port: '24000-26000', to: { address: '10.1.1.1', port: '24000-26000' } };
     await request
       .post('/nat')
       .send({ ...web, ...range, name: 'tcp' })
