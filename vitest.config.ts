@@ -8,11 +8,12 @@ export default defineConfig({
     pool: 'forks',
     fileParallelism: false,
     sequence: { concurrent: false },
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // Several times what the longest takes where nothing else runs.
+    testTimeout: 90_000,
+    hookTimeout: 60_000,
     teardownTimeout: 10_000,
     reporters: ['default', './test/support/reporter.ts'],
-    // A machine that is busy takes its time; what is to come, comes.
+    // What is to come, comes, but a busy machine may take long about it.
     expect: { requireAssertions: true, poll: { timeout: 15_000 } },
     // A test that can't be run is to fail, not to be passed over.
     allowOnly: false,

@@ -40,15 +40,17 @@ export function kernelDifferences(
 
 /**
  * Waits until the kernel's state is the one given, and gives the differences that are left after `timeoutMs`: none is
- * as it should be. It waits because the kernel takes namespaces and veth pairs away some time after it said so.
+ * as it should be, but for those that don't matter. It waits because the kernel takes namespaces and veth pairs away some
+ * time after it said so.
  */
 export async function leftBehind(
   before: Record<string, unknown>,
-  timeoutMs = 2000,
+  matters: (difference: string) => boolean = () => true,
+  timeoutMs = 10_000,
 ): Promise<readonly string[]> {
   const end = performance.now() + timeoutMs;
   for (;;) {
-    const differences = kernelDifferences(before, await kernelState());
+    const differences = kernelDifferences(before, await kernelState()).filter(matters);
     if (differences.length === 0 || performance.now() > end) return differences;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }

@@ -72,9 +72,10 @@ export class World {
   }
 
   /** A namespace that is made anew is another one, and a rule that is put back stands at the end of its chain. */
-  async #differences(): Promise<string[]> {
+  async #differences(): Promise<readonly string[]> {
     const isNamed = this.#change[0] === 'delete' && this.#change[1].startsWith('/namespaces/');
-    return (await leftBehind(this.#kernel)).filter(
+    return leftBehind(
+      this.#kernel,
       (line) => !line.endsWith('the order differs') && !(isNamed && /^[-+] \/run\/netns: /.test(line)),
     );
   }
