@@ -54,6 +54,8 @@ const rows: Row[] = [
   [/Cannot open network namespace|setting the network namespace .* failed/, 'assumption'],
   [/nsenter: (cannot open|reassociate to namespace)/, 'assumption'],
   [/Cannot find device|Device ".*" does not exist/, 'assumption'],
+  // It was there when this `ip` looked at it before.
+  [/RTNETLINK answers: No such device/, 'assumption', /link (set|delete)/],
   // A tap is begun under a name that nobody else gives: one of ours is there still.
   [/ioctl\(TUNSETIFF\): Device or resource busy/, 'assumption'],
   [/argument ".*" is wrong: (Device does not exist|Invalid "netns" value)/, 'assumption'],

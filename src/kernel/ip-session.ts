@@ -4,6 +4,7 @@ import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
 import { namespacePath } from './marks.ts';
 import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
+import { batchLine } from './render.ts';
 import { sysctlFile, sysctlInFile } from './sysctl.ts';
 
 /**
@@ -68,8 +69,9 @@ export class IpSession {
   }
 
   async #query(lines: readonly { line: string; prints: boolean }[]): Promise<unknown[][]> {
+    const text = lines.map(({ line }) => batchLine(line)).join('');
     for (const { line } of lines) this.#written.push(line);
-    this.#conversation.stdin.write(lines.map(({ line }) => `${line}\n`).join(''));
+    this.#conversation.stdin.write(text);
     return this.#withDeadline(lines.length, async () => {
       const answers: unknown[][] = [];
       for (const { prints } of lines) if (prints) answers.push(parseAnswer(await this.#nextLine()));

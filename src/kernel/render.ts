@@ -1,5 +1,6 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
+import { CommandFailed } from './errors.ts';
 import { flowFilter, type SentTo } from './flows.ts';
 import { DEVICE_GROUP, POLICE_PREF, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
@@ -242,8 +243,12 @@ function iptables(namespace: string, family: Family, table: Table, lines: string
  */
 export function token(value: string | number): string {
   const text = String(value);
-  if (!/^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text)) throw new UnsafeTokenError(text);
+  if (!isToken(text)) throw new UnsafeTokenError(text);
   return text;
+}
+
+export function isToken(text: string): boolean {
+  return /^[A-Za-z0-9_.:/,@%=][A-Za-z0-9_.:/,@%=-]*$/.test(text);
 }
 
 /** The same for a whole rule, which has options and one quoted comment. */
@@ -252,12 +257,21 @@ function ruleSpec(spec: string): string {
   return spec;
 }
 
-/** A value that was about to be handed to a tool could be read as something else. Nothing was run. */
-export class UnsafeTokenError extends Error {
+/**
+ * A value that was about to be handed to a tool could be read as something else. Nothing was run. It can only be the name
+ * that somebody has given an interface: the kernel takes almost anything (`dev_valid_name` in net/core/dev.c).
+ */
+export class UnsafeTokenError extends CommandFailed {
   constructor(value: string) {
-    super(`refused to hand ${JSON.stringify(value)} to a tool: it could be read as more than a value`);
-    this.name = 'UnsafeTokenError';
+    const said = `refused to hand ${JSON.stringify(value)} to a tool: it could be read as more than a value. If that is the name of an interface, give it back the one that it had`;
+    super('(nothing was run)', null, said, { cause: 'refusal', refusal: 'unprocessable' });
   }
+}
+
+/** The same for a line of a batch, whoever put it together: what it asks for is as much a command as what it changes. */
+export function batchLine(line: string): string {
+  for (const word of line.split(' ')) token(word);
+  return `${line}\n`;
 }
 
 /** conntrack(8) takes one port at a time. */

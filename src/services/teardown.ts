@@ -1,7 +1,7 @@
 import type { Store } from '../db/store.ts';
 import { ownFirewall } from '../kernel/firewall.ts';
 import type { Processes } from '../kernel/processes.ts';
-import { printCommand, render } from '../kernel/render.ts';
+import { isToken, printCommand, render } from '../kernel/render.ts';
 import { run } from '../kernel/run.ts';
 import { emptyState, firewallKey, type KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
@@ -77,34 +77,49 @@ const ROUNDS = 10;
 
 async function removeUnrecorded({ store, processes }: Deps, removed: Removed): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
-    const steps = await stepsForUnrecorded(store, processes);
-    if (steps.length === 0) return;
-    const { ran, failure } = await run(processes, { steps, expected: [], reads: [] });
+    const { steps, unnameable } = await stepsForUnrecorded(store, processes);
+    if (steps.length === 0) {
+      removed.failed.push(...unnameable);
+      return;
+    }
+    const expected = steps.flatMap((step) => (step.step === 'device.delete' ? [step.device] : []));
+    const { ran, failure } = await run(processes, { steps, expected, reads: [] });
     const done = ran.filter(({ command }) => command.exitCode === 0);
     removed.unrecorded.push(...done.map(({ command }) => command.command));
     if (failure === null || failure.failure.cause === 'assumption') continue;
     removed.failed.push(failure.message);
     return;
   }
-  const left = await stepsForUnrecorded(store, processes);
-  removed.failed.push(...left.flatMap((step) => printCommand(render(step))));
+  const { steps, unnameable } = await stepsForUnrecorded(store, processes);
+  removed.failed.push(...steps.flatMap((step) => printCommand(render(step))), ...unnameable);
 }
 
-async function stepsForUnrecorded(store: Store, processes: Processes): Promise<Step[]> {
+/** `unnameable` says of which devices a tool can't be told: somebody gave them names that could be read as more than that. */
+async function stepsForUnrecorded(
+  store: Store,
+  processes: Processes,
+): Promise<{ steps: Step[]; unnameable: string[] }> {
   const snapshot = await hostSnapshot(processes);
   const serves: Ref = { kind: 'namespace', name: HOST };
   const scope = scopeOf(store, allRefs(store), new Set());
   const recorded = compileScope(scope, sysctlsBeforeOf(store, scope));
   // A recorded device that somebody has renamed is recorded all the same.
-  const devices = unrecordedIn(snapshot, recorded)
+  const names = unrecordedIn(snapshot, recorded)
     .filter(({ type }) => type === 'interface')
-    .filter(({ name }) => store.resources.claimant({ namespace: HOST, what: interfaceTie(name) }) === null)
-    .map(({ name }): Step => ({
-      step: 'device.delete',
-      serves,
-      device: { namespace: HOST, name },
-      peer: null,
-    }));
+    .map(({ name }) => name)
+    .filter((name) => store.resources.claimant({ namespace: HOST, what: interfaceTie(name) }) === null);
+  const devices = names.filter(isToken).map((name): Step => ({
+    step: 'device.delete',
+    serves,
+    device: { namespace: HOST, name },
+    peer: null,
+  }));
+  const unnameable = names
+    .filter((name) => !isToken(name))
+    .map(
+      (name) =>
+        `the interface ${JSON.stringify(name)}: its name could be read as more than that, delete it by hand`,
+    );
   const have: KernelState = emptyState();
   for (const family of [4, 6] as const) {
     const saved = snapshot.firewalls.get(firewallKey(HOST, family));
@@ -115,5 +130,5 @@ async function stepsForUnrecorded(store: Store, processes: Processes): Promise<S
   for (const [key, firewall] of firewalls) if (have.firewalls.has(key)) want.firewalls.set(key, firewall);
   // Only what is too much is to go; what is missing is not this one's business.
   const rules = plan(have, want).filter(({ step }) => step === 'rule.delete' || step === 'chain.delete');
-  return [...devices, ...rules];
+  return { steps: [...devices, ...rules], unnameable };
 }

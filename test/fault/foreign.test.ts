@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
-import { startServer } from '../support/server.ts';
+import { runServer, startServer, temporaryDirectory, type Server } from '../support/server.ts';
 import { run } from '../support/shell.ts';
 import { putInFront } from '../support/wrapper.ts';
 
@@ -31,6 +31,60 @@ describe('what is not ours', () => {
     expect(await run('ip', '-o', 'link')).not.toContain('br00');
   });
 });
+
+describe('an interface of ours that somebody gave a name that is no word', () => {
+  const ODD = ['veth+0', 'a#b', '"x', '-x', 'x;y'];
+
+  it.each(ODD)('stops neither what else is to be mended nor a start: %s', async (odd) => {
+    const stateDir = temporaryDirectory();
+    const options = ['--reconcile-interval', '1'];
+    const first = await startServer(options, { stateDir });
+    for (const name of ['odd', 'other'])
+      expect((await first.curl('/bridges', 'POST', { name })).status).toBe(201);
+    const index = await run('cat', '/sys/class/net/odd/ifindex');
+    await rename('odd', odd);
+    await run('ip', 'link', 'set', 'dev', 'other', 'mtu', '1300');
+    await expect.poll(async () => run('cat', '/sys/class/net/other/mtu')).toBe('1500');
+    const message = expect.stringContaining(`refused to hand ${JSON.stringify(odd)} to a tool`);
+    const status = async (server: Server) => (await server.curl('/bridges/odd')).body['status'];
+    await expect.poll(async () => status(first)).toMatchObject({ state: 'failed', message });
+    const patched = await first.curl('/bridges/odd', 'PATCH', { mtu: 1400 });
+    expect([patched.status, patched.body['detail']]).toEqual([422, message]);
+    const { items } = (await first.curl('/operations')).body as { items: { state: string }[] };
+    expect(items.filter(({ state }) => state === 'running')).toEqual([]);
+    await first.end('SIGKILL');
+
+    const second = await startServer(options, { stateDir });
+    expect((await second.curl('/bridges/other')).body).toMatchObject({ status: { state: 'ready' } });
+    expect(await run('cat', `/sys/class/net/${odd}/ifindex`)).toBe(index);
+    await rename(odd, 'odd');
+    await second.curl('/reconcile?wait=true', 'POST');
+    expect(await status(second)).toMatchObject({ state: 'ready', mtu: 1500 });
+    for (const name of ['odd', 'other'])
+      expect((await second.curl(`/bridges/${name}`, 'DELETE')).status).toBe(204);
+  });
+
+  it('is told of by teardown, which removes the rest', async () => {
+    onTestFinished(async () => {
+      await rename('veth+0', 'odd');
+      await run('ip', 'link', 'delete', 'odd');
+    });
+    await run('ip', 'link', 'add', 'odd', 'group', '20851', 'type', 'bridge');
+    await run('ip', 'link', 'add', 'left', 'group', '20851', 'type', 'bridge');
+    await rename('odd', 'veth+0');
+    const torn = await runServer(['teardown', '--state-dir', temporaryDirectory(), '--unrecorded']);
+    const { exitCode, stdout, stderr } = torn;
+    expect(exitCode).toBe(1);
+    expect(`${stdout}${stderr}`).toContain('the interface "veth+0"');
+    expect(await run('ls', '/sys/class/net')).not.toContain('left');
+  });
+});
+
+/** By hand; `ip` itself takes the one for an option that begins with a hyphen. */
+async function rename(from: string, to: string): Promise<void> {
+  const index = await run('cat', `/sys/class/net/${from}/ifindex`);
+  await run('ip', 'link', 'set', 'dev', `if${index.trim()}`, 'down', 'name', to);
+}
 
 describe('a change in a namespace that somebody had deleted', () => {
   it('leaves it deleted if it fails', async () => {

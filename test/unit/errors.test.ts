@@ -24,6 +24,7 @@ describe('what a tool says', () => {
     ['ip link add name a type bridge', 'RTNETLINK answers: File exists', 'foreign-object'],
     ['ip link add name a type none', 'Error: Unknown device type.', 'kernel-unsupported'],
     ['ip link set dev a up', 'Cannot find device "a"', 'assumption'],
+    ['ip link delete dev a', 'RTNETLINK answers: No such device', 'assumption'],
     ['ip address show dev a', 'Device "a" does not exist.', 'assumption'],
     ['ip link set dev a master br', 'Error: argument "br" is wrong: Device does not exist', 'assumption'],
     [
