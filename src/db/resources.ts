@@ -11,6 +11,11 @@ export interface Stored<K extends Kind = Kind> extends Placed<K>, Meta {
   failure: string | null;
 }
 
+/** The kind tells the types of the other fields. */
+export function isOf<K extends Kind>(stored: Stored, kind: K): stored is Stored<K> {
+  return stored.kind === kind;
+}
+
 /** What a resource holds and needs; the store keeps it beside the resource. */
 export interface Ties {
   references: Ref[];

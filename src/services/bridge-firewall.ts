@@ -1,4 +1,4 @@
-import type { ResourceRepository, Stored, Tie, Ties } from '../db/resources.ts';
+import { isOf, type ResourceRepository, type Stored, type Tie, type Ties } from '../db/resources.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { parseFirewallOf, type SavedFirewall } from '../kernel/firewall.ts';
 import type { Snapshot } from '../kernel/snapshot.ts';
@@ -231,7 +231,6 @@ function seenEnd<S extends Seen>(
 }
 
 /** The intent, if it is a bridge's. */
-export function bridgeIntent(resource: { kind: string; intent: object } | null): BridgeIntent | null {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the kind tells the type of the intent
-  return resource?.kind === 'bridge' ? (resource.intent as BridgeIntent) : null;
+export function bridgeIntent(resource: Stored | null): BridgeIntent | null {
+  return resource !== null && isOf(resource, 'bridge') ? resource.intent : null;
 }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Stored, Tie } from '../db/resources.ts';
+import { isOf, type Stored, type Tie } from '../db/resources.ts';
 import { refText, type Kind, type Meta, type Ref } from '../schemas/common.ts';
 import type { Prospect } from './adoption.ts';
 import type { Draft } from './draft.ts';
@@ -9,7 +9,6 @@ import type { SpecOf } from './kind.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { followInNat } from './nat-names.ts';
 import { localnetTie } from './nat-ties.ts';
-import { isBridge } from './on-bridge.ts';
 import { isAtLoopbackAlone } from './published.ts';
 import { checkNeeded } from './standing.ts';
 
@@ -47,7 +46,7 @@ export function layOver<K extends Kind>(
 /** What depends on it follows. */
 function followThrough(before: Stored | null, after: Stored, choosing: Choosing): void {
   followInNat(choosing.draft, before, after);
-  if (before === null || !isBridge(before)) return;
+  if (before === null || !isOf(before, 'bridge')) return;
   for (const link of reassign(before, choosing)) followInNat(choosing.draft, link, link);
 }
 

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Stored } from '../db/resources.ts';
+import { isOf, type Stored } from '../db/resources.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { explainUnroutable, familyOf, networkOf, parsePrefix } from '../schemas/address.ts';
-import type { Kind, Ref } from '../schemas/common.ts';
+import type { Ref } from '../schemas/common.ts';
 import { natFamily, type DnatIntent, type NatAssigned, type NatIntent } from '../schemas/nat.ts';
 import { endsOf, type LinkIntent } from '../schemas/link.ts';
 import type { Draft } from './draft.ts';
@@ -43,10 +43,6 @@ function dependents(draft: Draft, sides: readonly (Stored | null)[]): Ref[] {
     );
     return [...draft.referrers(side), ...inNamespace];
   });
-}
-
-function isOf<K extends Kind>(stored: Stored, kind: K): stored is Stored<K> {
-  return stored.kind === kind;
 }
 
 function resolveTarget(intent: DnatIntent, draft: Draft): NatAssigned {

@@ -1,4 +1,4 @@
-import type { Stored } from '../db/resources.ts';
+import { isOf, type Stored } from '../db/resources.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { localnetOf } from '../plan/publish.ts';
 import { familyOf, networkOf, parsePrefix } from '../schemas/address.ts';
@@ -8,7 +8,6 @@ import { endsOf, type EndIntent } from '../schemas/link.ts';
 import { localnetKey, type DnatIntent, type Via } from '../schemas/nat.ts';
 import type { Draft } from './draft.ts';
 import { addressTie } from './interface.ts';
-import { isBridge } from './on-bridge.ts';
 import { Problem } from './problem.ts';
 
 /** An interface of ours that has addresses in a namespace. */
@@ -57,18 +56,14 @@ function devicesIn(namespace: string, draft: Draft): Device[] {
 
 function devicesOf(stored: Stored): (Device & { namespace: string })[] {
   const ref: Ref = { kind: stored.kind, name: stored.name };
-  if (isBridge(stored)) {
+  if (isOf(stored, 'bridge')) {
     const bridge = resolvedBridge(stored.intent, stored.assigned);
     return [{ ...bridge, ref, end: null }];
   }
-  if (!isLink(stored)) return [];
+  if (!isOf(stored, 'link')) return [];
   return endsOf(resolvedLink(stored.intent, stored.assigned))
     .filter(({ bridge, addresses }) => bridge === null && addresses.length > 0)
     .map((end) => ({ ...end, ref, end }));
-}
-
-function isLink(stored: Stored): stored is Stored<'link'> {
-  return stored.kind === 'link';
 }
 
 /** The narrowest network of an interface that an address is in; null if it is in none, or an end's own. */

@@ -5,10 +5,6 @@ import { bridgeAcross, endsOf, type EndName, type LinkIntent } from '../schemas/
 import type { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 
-export function isBridge(stored: Stored): stored is Stored<'bridge'> {
-  return stored.kind === 'bridge';
-}
-
 /** The bridge on whose network an end is, without being a port of it. */
 export function bridgeFaced(intent: LinkIntent, end: EndName, draft: Draft): Stored<'bridge'> | null {
   const name =

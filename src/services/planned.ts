@@ -1,4 +1,4 @@
-import type { Stored, Tie } from '../db/resources.ts';
+import { isOf, type Stored, type Tie } from '../db/resources.ts';
 import type { SysctlRepository } from '../db/sysctls.ts';
 import { printCommand, render } from '../kernel/render.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
@@ -13,7 +13,6 @@ import { BRIDGE_FIREWALL_TIE, bridgeIntent, forwardingTie } from './bridge-firew
 import type { Draft, Touched } from './draft.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie, localnetTie } from './nat-ties.ts';
-import { isBridge } from './on-bridge.ts';
 import { linksAmong, linksLedTo, reflectingEnds } from './reflecting.ts';
 import { placed } from './scope.ts';
 
@@ -130,7 +129,7 @@ function outside(
 
 /** What is adopted has no rules yet, nor the sysctls that come with them. */
 function withoutFirewall(resource: Stored | null): Stored | null {
-  if (resource === null || !isBridge(resource)) return resource;
+  if (resource === null || !isOf(resource, 'bridge')) return resource;
   const { refusing: _refusing, ...assigned } = resource.assigned;
   return { ...resource, intent: { ...resource.intent, firewall: null }, assigned };
 }

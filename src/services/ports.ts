@@ -1,4 +1,4 @@
-import type { ResourceRepository, Stored } from '../db/resources.ts';
+import { isOf, type ResourceRepository, type Stored } from '../db/resources.ts';
 import type { Ref } from '../schemas/common.ts';
 import { portsIsolatedBy, updateSeenBehind } from './bridge-firewall.ts';
 import { endsOf } from '../schemas/link.ts';
@@ -30,12 +30,8 @@ export function portsChangedBy(side: Stored, resources: ResourceRepository): Ref
 }
 
 function portsOf(resource: Stored | null): { bridge: string; port: string }[] {
-  if (resource === null || !isLink(resource)) return [];
+  if (resource === null || !isOf(resource, 'link')) return [];
   return endsOf(resource.intent).flatMap(({ bridge, interface: port }) =>
     bridge === null ? [] : [{ bridge, port }],
   );
-}
-
-function isLink(resource: Stored): resource is Stored<'link'> {
-  return resource.kind === 'link';
 }

@@ -1,4 +1,4 @@
-import type { ResourceRepository, Stored, Tie } from '../db/resources.ts';
+import { isOf, type ResourceRepository, type Stored, type Tie } from '../db/resources.ts';
 import { filtersBridges } from '../kernel/bridge-filter.ts';
 import { endKey } from '../plan/end.ts';
 import { resolvedLink } from '../plan/ipam.ts';
@@ -37,7 +37,9 @@ export interface Ties {
 
 /** The links among resources, with what was chosen for them. */
 export function linksAmong(resources: Iterable<Stored>): LinkIntent[] {
-  return [...resources].filter(isLink).map(({ intent, assigned }) => resolvedLink(intent, assigned));
+  return [...resources].flatMap((stored) =>
+    isOf(stored, 'link') ? [resolvedLink(stored.intent, stored.assigned)] : [],
+  );
 }
 
 /**
@@ -60,7 +62,7 @@ export function reflectingEnds(
 
 /** Whether something of that side of a change leads there. */
 export function leadsTo({ namespace, what }: Tie, stored: Stored): boolean {
-  const target = isNat(stored) ? targetOf(stored.intent, stored.assigned) : null;
+  const target = isOf(stored, 'nat') ? targetOf(stored.intent, stored.assigned) : null;
   return target?.namespace === namespace && target.what === what;
 }
 
@@ -76,13 +78,9 @@ function publishedEnds(intent: LinkIntent, isTarget: (tie: Tie) => boolean): End
   ];
 }
 
-function isLink(stored: Stored): stored is Stored<'link'> {
-  return stored.kind === 'link';
-}
-
 /** The links of ours behind whose ports is what a rule leads to, if that matters where it is. */
 export function linksLedTo(rule: Stored, ties: Ties): Ref[] {
-  if (!isNat(rule) || rule.intent.type !== 'dnat') return [];
+  if (!isOf(rule, 'nat') || rule.intent.type !== 'dnat') return [];
   const { intent, assigned } = rule;
   const address = intent.to.address ?? assigned.address;
   const { via } = assigned;
@@ -93,10 +91,6 @@ export function linksLedTo(rule: Stored, ties: Ties): Ref[] {
   const place = leaseTie(bridge.name, address);
   const claimant = ties.claimant(place);
   return [...(claimant === null ? [] : [claimant]), ...ties.needing(place)].filter(isLinkRef);
-}
-
-function isNat(stored: Stored): stored is Stored<'nat'> {
-  return stored.kind === 'nat';
 }
 
 function isLinkRef({ kind }: { kind: Kind }): boolean {

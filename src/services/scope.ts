@@ -1,11 +1,11 @@
-import type { Stored, Tie } from '../db/resources.ts';
+import { isOf, type Stored, type Tie } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { endKey } from '../plan/end.ts';
 import { compile } from '../plan/plan.ts';
-import { HOST, kindNames, refText, type Kind, type Ref } from '../schemas/common.ts';
+import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
 import type { AnyPlaced } from '../schemas/resource.ts';
 import { BRIDGE_FIREWALL_TIE, bridgeIntent } from './bridge-firewall.ts';
 import { tiesOf } from './kinds.ts';
@@ -155,10 +155,6 @@ function obstaclesIn(
 
 function isNamespace(stored: Stored): stored is Stored<'namespace'> {
   return isOf(stored, 'namespace') && stored.name !== HOST;
-}
-
-function isOf<K extends Kind>(stored: Stored, kind: K): stored is Stored<K> {
-  return stored.kind === kind;
 }
 
 function obstacleOf(

@@ -1,8 +1,8 @@
-import type { Stored, Tie, Ties } from '../db/resources.ts';
+import { isOf, type Stored, type Tie, type Ties } from '../db/resources.ts';
 import type { CommandFailed } from '../kernel/errors.ts';
 import { isMadeAnew } from '../plan/link-types.ts';
 import { familyOf } from '../schemas/address.ts';
-import { refText, type Kind, type Ref } from '../schemas/common.ts';
+import { refText, type Ref } from '../schemas/common.ts';
 import { endsOf } from '../schemas/link.ts';
 import type { SingleIntent, VxlanIntent } from '../schemas/link-types.ts';
 import type { Draft } from './draft.ts';
@@ -107,10 +107,6 @@ function mtuOf(stored: Stored | null, { namespace, what }: Tie): number | null {
   const ends = isOf(stored, 'link') ? endsOf(stored.intent) : isOf(stored, 'bridge') ? [stored.intent] : [];
   const end = ends.find((each) => each.namespace === namespace && interfaceTie(each.interface) === what);
   return end?.mtu ?? null;
-}
-
-function isOf<K extends Kind>(stored: Stored, kind: K): stored is Stored<K> {
-  return stored.kind === kind;
 }
 
 function baseText(intent: SingleIntent): string {
