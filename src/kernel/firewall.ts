@@ -1,7 +1,8 @@
 import type { Family } from '../schemas/address.ts';
 import { HOST, kindNames, refText, type Ref } from '../schemas/common.ts';
+import { commandInside, type CommandLine } from './command-line.ts';
 import { CommandFailed } from './errors.ts';
-import { COMMENT_PREFIX, namespacePath } from './marks.ts';
+import { COMMENT_PREFIX } from './marks.ts';
 import type { Processes } from './processes.ts';
 import { tables, type Chain, type Firewall, type Rule, type Table } from './state.ts';
 
@@ -28,10 +29,8 @@ export function iptablesCommand(
   family: Family,
   tool: 'save' | 'restore',
   args: readonly string[],
-): [file: string, args: string[]] {
-  const file = `${family === 4 ? 'iptables' : 'ip6tables'}-${tool}`;
-  if (namespace === HOST) return [file, [...args]];
-  return ['nsenter', [`--net=${namespacePath(namespace)}`, '--', file, ...args]];
+): CommandLine {
+  return commandInside(namespace, [`${family === 4 ? 'iptables' : 'ip6tables'}-${tool}`, ...args]);
 }
 
 /** Reads all rules of a namespace with their counters. */

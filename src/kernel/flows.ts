@@ -1,7 +1,6 @@
-import { HOST } from '../schemas/common.ts';
 import type { Family } from '../schemas/address.ts';
+import { commandInside } from './command-line.ts';
 import { CommandFailed } from './errors.ts';
-import { namespacePath } from './marks.ts';
 import type { Ended, Processes } from './processes.ts';
 
 /** Flows by where their first packet was sent to; an address of null is any. */
@@ -60,8 +59,7 @@ async function conntrack(
   args: readonly string[],
   input = '',
 ): Promise<Ended> {
-  const inside = namespace === HOST ? [] : ['nsenter', `--net=${namespacePath(namespace)}`, '--'];
-  const [file = '', ...rest] = [...inside, 'conntrack', ...args];
+  const [file, rest] = commandInside(namespace, ['conntrack', ...args]);
   return processes.run(file, rest, { input });
 }
 

@@ -2,9 +2,9 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { HOST } from '../schemas/common.ts';
 import type { Neighbor, RouteEntry } from '../schemas/inspect.ts';
 import type { Interface } from '../schemas/interface.ts';
+import { commandInside } from './command-line.ts';
 import { CommandFailed, type FailureCause } from './errors.ts';
 import { asObject, parseInterfaces, publicInterface } from './interface.ts';
-import { namespacePath } from './marks.ts';
 import { boundInode, inodeOfProcess } from './namespace.ts';
 import type { Ended, Processes } from './processes.ts';
 import type { Answer, Read } from './sessions.ts';
@@ -66,13 +66,12 @@ export function parseNeighbors({ shown }: Answer): Neighbor[] {
 export async function runInside(
   processes: Processes,
   namespace: string,
-  [tool, ...args]: readonly [string, ...string[]],
+  words: readonly [tool: string, ...args: string[]],
   timeoutMs?: number,
 ): Promise<Ended & { command: string }> {
-  const inside = ['nsenter', `--net=${namespacePath(namespace)}`, '--'] as const;
-  const [file, ...rest] = namespace === HOST ? [tool, ...args] : [...inside, tool, ...args];
-  const ended = await processes.run(file, rest, timeoutMs === undefined ? {} : { timeoutMs });
-  const command = [file, ...rest].join(' ');
+  const [file, args] = commandInside(namespace, words);
+  const ended = await processes.run(file, args, timeoutMs === undefined ? {} : { timeoutMs });
+  const command = [file, ...args].join(' ');
   const cause = causeOf(ended);
   if (cause !== null) throw new CommandFailed(command, ended.exitCode, ended.stderr, cause);
   return { ...ended, command };

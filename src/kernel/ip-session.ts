@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 import { HOST } from '../schemas/common.ts';
+import { commandInside, type CommandLine } from './command-line.ts';
 import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
-import { namespacePath } from './marks.ts';
 import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
 import { batchLine } from './render.ts';
 import { sysctlFile, sysctlInFile } from './sysctl.ts';
@@ -194,7 +194,7 @@ while [ $# -gt 0 ]; do
 done
 exec ip -j -d -s -batch -`;
 
-function commandLine(namespace: string, prelude: readonly Prelude[]): [file: string, args: string[]] {
+function commandLine(namespace: string, prelude: readonly Prelude[]): CommandLine {
   if (prelude.length === 0) {
     const inside = namespace === HOST ? [] : ['-n', namespace];
     return ['ip', [...inside, '-j', '-d', '-s', '-batch', '-']];
@@ -204,20 +204,7 @@ function commandLine(namespace: string, prelude: readonly Prelude[]): [file: str
     const file = sysctlFile(operation.key);
     return operation.do === 'read' ? [operation.do, file] : [operation.do, file, operation.value];
   });
-  return [
-    'nsenter',
-    [
-      `--net=${namespacePath(namespace)}`,
-      '--',
-      'bash',
-      '--norc',
-      '--noprofile',
-      '-c',
-      SCRIPT,
-      'bash',
-      ...operations,
-    ],
-  ];
+  return commandInside(namespace, ['bash', '--norc', '--noprofile', '-c', SCRIPT, 'bash', ...operations]);
 }
 
 function asBytes(chunk: unknown): Uint8Array {

@@ -1,9 +1,10 @@
 import { HOST } from '../schemas/common.ts';
 import type { Policing } from '../schemas/end.ts';
+import { commandInside, type CommandLine } from './command-line.ts';
 import { AssumptionFailed, CommandFailed } from './errors.ts';
 import { asObject, text } from './interface.ts';
 import { parseToolJson } from './json.ts';
-import { RATE_HANDLE, namespacePath } from './marks.ts';
+import { RATE_HANDLE } from './marks.ts';
 import { devicesWithIngress, parseFilters, showFilters } from './policing.ts';
 import type { Ended, Processes } from './processes.ts';
 import { printCommand } from './render.ts';
@@ -39,7 +40,7 @@ export async function readExtras(
 ): Promise<Extras> {
   const [rates, features] = await Promise.all([
     rate || policing ? readRates(processes, namespace, policing) : NO_RATES,
-    offload ? readJson(processes, ethtoolCommand(namespace, ['--json', '-k', '*'])) : [],
+    offload ? readJson(processes, commandInside(namespace, ['ethtool', '--json', '-k', '*'])) : [],
   ]);
   return { ...rates, checksum: new Map(features.flatMap(checksumOf)) };
 }
@@ -128,22 +129,15 @@ export async function changeByEthtool(
 ): Promise<void> {
   for (const step of steps) {
     if (step.rendered.tool !== 'ethtool') continue;
-    const ended = await start(processes, ethtoolCommand(namespace, step.rendered.args));
+    const ended = await start(processes, commandInside(namespace, ['ethtool', ...step.rendered.args]));
     const failure = ended.exitCode === 0 ? null : failureOf(printed([step]) ?? 'ethtool', ended);
     note([step], failure);
     if (failure !== null) throw failure;
   }
 }
 
-type CommandLine = [file: string, args: string[]];
-
 function tcCommand(namespace: string, args: readonly string[]): CommandLine {
   return ['tc', [...(namespace === HOST ? [] : ['-n', namespace]), ...args]];
-}
-
-function ethtoolCommand(namespace: string, args: readonly string[]): CommandLine {
-  if (namespace === HOST) return ['ethtool', [...args]];
-  return ['nsenter', [`--net=${namespacePath(namespace)}`, '--', 'ethtool', ...args]];
 }
 
 async function start(processes: Processes, [file, args]: CommandLine, input?: string): Promise<Ended> {

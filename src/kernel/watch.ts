@@ -1,8 +1,7 @@
-import { HOST } from '../schemas/common.ts';
+import { commandInside } from './command-line.ts';
 import { parseFirewallLine, type FirewallEvent } from './firewall-monitor-text.ts';
 import { asObject } from './interface.ts';
 import { parseToolJson } from './json.ts';
-import { namespacePath } from './marks.ts';
 import { MONITORED, MONITOR_ARGUMENTS, parseMonitorLine, type KernelEvent } from './monitor-text.ts';
 import { Monitor } from './monitor.ts';
 import type { Processes } from './processes.ts';
@@ -50,12 +49,10 @@ export function monitorFirewall(
   { onEvent, onLost, onEnd }: EventListener<FirewallEvent>,
 ): Monitor {
   // It does not flush what it prints line by line, unless it is made to (stdbuf(1)).
-  const tool = ['stdbuf', '-oL', 'xtables-monitor', '--event'] as const;
-  const inside = ['nsenter', `--net=${namespacePath(namespace)}`, '--', ...tool] as const;
-  const [file, ...args] = namespace === HOST ? tool : inside;
+  const command = commandInside(namespace, ['stdbuf', '-oL', 'xtables-monitor', '--event']);
   return new Monitor({
     processes,
-    command: [file, args],
+    command,
     onLine: (line) => {
       const event = parseFirewallLine(line);
       if (event !== null) onEvent(event);
