@@ -45,6 +45,12 @@ export function liveInode({ bootId, inode }: NamespaceAssigned): number | null {
   return bootId === readBootId() ? inode : null;
 }
 
+/** The inode of the namespace that is bound at /run/netns/NAME if it is the recorded one, or else null. */
+export function boundAs(name: string, assigned: NamespaceAssigned): number | null {
+  const inode = liveInode(assigned);
+  return inode !== null && boundInode(name) === inode ? inode : null;
+}
+
 /** The inode of the network namespace that a process is in, or null if there is no such process. */
 export function inodeOfProcess(pid: number | 'self'): number | null {
   try {

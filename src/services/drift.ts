@@ -1,6 +1,6 @@
 import type { Stored } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
-import { boundInode, liveInode } from '../kernel/namespace.ts';
+import { boundAs } from '../kernel/namespace.ts';
 import { requestFor, type NamespaceIdentity } from '../kernel/observe.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { takeSnapshot, type Snapshot } from '../kernel/snapshot.ts';
@@ -66,8 +66,8 @@ export async function snapshotOf(store: Store, processes: Processes, want: Kerne
   const identities = new Map<string, NamespaceIdentity>();
   for (const name of want.namespaces.keys()) {
     const recorded = store.resources.get('namespace', name);
-    const inode = recorded === null ? null : liveInode(recorded.assigned);
-    if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
+    const inode = recorded === null ? null : boundAs(name, recorded.assigned);
+    if (inode !== null) identities.set(name, { inode });
   }
   const request = requestFor({ candidates: [want], identities, isClaimed: () => false, isWhole: true });
   const namespaces = new Map(request.namespaces).set(HOST, request.namespaces.get(HOST) ?? []);

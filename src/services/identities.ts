@@ -1,7 +1,7 @@
 import type { Store } from '../db/store.ts';
 import { AssumptionFailed, CommandFailed } from '../kernel/errors.ts';
 import { NETNS_DIRECTORY } from '../kernel/marks.ts';
-import { boundInode, isNameTaken, liveInode, readBootId } from '../kernel/namespace.ts';
+import { boundAs, boundInode, isNameTaken, readBootId } from '../kernel/namespace.ts';
 import type { NamespaceIdentity } from '../kernel/observe.ts';
 import type { RunOutcome } from '../kernel/run.ts';
 import type { KernelState } from '../kernel/state.ts';
@@ -22,8 +22,8 @@ export function identify(draft: Draft, names: Iterable<string>): Map<string, Nam
   const note = (name: string): void => {
     if (name === HOST || identities.has(name)) return;
     const recorded = draft.recorded('namespace', name);
-    const inode = recorded === null ? null : liveInode(recorded.assigned);
-    if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
+    const inode = recorded === null ? null : boundAs(name, recorded.assigned);
+    if (inode !== null) identities.set(name, { inode });
   };
   for (const { ref, before, after, adoption } of draft.touched) {
     const found = adoption?.inode ?? null;

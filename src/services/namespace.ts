@@ -1,5 +1,6 @@
 import type { Stored } from '../db/resources.ts';
 import {
+  boundAs,
   boundInode,
   inodeOfProcess,
   liveInode,
@@ -79,8 +80,7 @@ export const namespaceKind: KindService<'namespace'> = {
 
 /** Whether what was made or adopted then is still bound; a pid may have passed to another process since. */
 function isStillBound({ intent, assigned }: Stored<'namespace'>, pid: number | null): boolean {
-  const inode = liveInode(assigned);
-  return pid === intent.pid && inode !== null && boundInode(intent.name) === inode;
+  return pid === intent.pid && boundAs(intent.name, assigned) !== null;
 }
 
 function adoptedInode(

@@ -1,6 +1,6 @@
 import { isOf, type Stored, type Tie } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
-import { boundInode, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
+import { boundAs, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
 import { firewallKey, type KernelState } from '../kernel/state.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { endKey } from '../plan/end.ts';
@@ -161,9 +161,8 @@ function obstacleOf(
   { name, intent, assigned }: Stored<'namespace'>,
   attempts: ReadonlySet<string>,
 ): string | null {
+  if (boundAs(name, assigned) !== null) return null;
   const inode = liveInode(assigned);
-  const bound = boundInode(name);
-  if (inode !== null && bound === inode) return null;
   if (intent.pid !== null && (inode === null || inodeOfProcess(intent.pid) !== inode))
     return `process ${intent.pid}, whose namespace it was, is gone, and the namespace with it; PUT /namespaces/${name} with a new pid`;
   if (isNameTaken(name) && !attempts.has(name))

@@ -3,7 +3,7 @@ import type { Stored, Tie } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import type { SysctlBefore } from '../db/sysctls.ts';
 import { CommandFailed } from '../kernel/errors.ts';
-import { boundInode, liveInode } from '../kernel/namespace.ts';
+import { boundAs, boundInode } from '../kernel/namespace.ts';
 import { observe, type NamespaceIdentity } from '../kernel/observe.ts';
 import { STEP_ALLOWANCE_MS, type Processes } from '../kernel/processes.ts';
 import { run, type RunOutcome } from '../kernel/run.ts';
@@ -156,8 +156,8 @@ class Settlement {
     const identities = new Map<string, NamespaceIdentity>();
     for (const name of this.#candidates.flatMap(({ namespaces }) => [...namespaces.keys()])) {
       const recorded = this.#deps.store.resources.get('namespace', name);
-      const inode = recorded === null ? null : liveInode(recorded.assigned);
-      if (inode !== null && boundInode(name) === inode) identities.set(name, { inode });
+      const inode = recorded === null ? null : boundAs(name, recorded.assigned);
+      if (inode !== null) identities.set(name, { inode });
       else if (this.#unsettled.attempts.has(name)) identities.set(name, { attempted: true });
     }
     return identities;
