@@ -107,7 +107,7 @@ function freeKey(rules: ReadonlyMap<string, Rule>, key: string): string {
 }
 
 /** Rules in our chains that bear no mark of ours, as `iptables-save` prints them. */
-export function strayRules({ rules }: SavedFirewall): string[] {
+function strayRules({ rules }: SavedFirewall): string[] {
   return rules
     .filter(
       ({ table, chain, comment }) =>
@@ -116,15 +116,19 @@ export function strayRules({ rules }: SavedFirewall): string[] {
     .map(({ chain, spec }) => `-A ${chain} ${spec}`);
 }
 
+/** The rules that carry the mark of a resource. */
+export function rulesOf(owner: Ref, { rules }: SavedFirewall): SavedRule[] {
+  const prefix = `${COMMENT_PREFIX}${refText(owner)}:`;
+  return rules.filter(({ comment }) => comment?.startsWith(prefix) === true);
+}
+
 /** The rules that carry the mark of a resource, and what else has to be known to tell whether they have effect. */
 export function parseFirewallOf(
   owner: Ref,
   saved: SavedFirewall,
 ): { rules: string[]; chainMarks: string[]; strays: string[] } {
-  const prefix = commentPrefix(owner);
-  const marked = ({ comment }: SavedRule): boolean => comment?.startsWith(prefix) === true;
   return {
-    rules: saved.rules.filter(marked).map(({ chain, spec }) => `-A ${chain} ${spec}`),
+    rules: rulesOf(owner, saved).map(({ chain, spec }) => `-A ${chain} ${spec}`),
     chainMarks: saved.rules.flatMap(({ comment }) =>
       comment?.startsWith(CHAIN_MARK) === true ? [comment] : [],
     ),
@@ -136,11 +140,6 @@ export const CHAIN_PREFIX = 'NETNSD-';
 
 /** The comments of jumps and fixed rules begin so. */
 export const CHAIN_MARK = `${COMMENT_PREFIX}chain/`;
-
-/** The comments of a resource's rules begin so; the hash follows. */
-export function commentPrefix(ref: Ref): string {
-  return `${COMMENT_PREFIX}${refText(ref)}:`;
-}
 
 /** The comment, if it is one of ours, and whose rule it marks: null for those that belong to a chain. */
 export function ownComment(comment: string | null): { comment: string; owner: Ref | null } | null {

@@ -2,7 +2,7 @@ import type { KernelState, Rule } from '../kernel/state.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import type { EndIntent } from '../schemas/link.ts';
 import { alone, familyOf, networkOf, parsePrefix, type Family } from '../schemas/address.ts';
-import type { BridgeFirewall, ObservedBridgeFirewall, ObservedRules } from '../schemas/bridge-firewall.ts';
+import type { BridgeFirewall, ObservedBridgeFirewall } from '../schemas/bridge-firewall.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import type { Placed } from '../schemas/resource.ts';
@@ -10,7 +10,8 @@ import { NEITHER_ANSWER_NOR_TRANSLATED, NO_ANSWER } from './answers.ts';
 import { BRIDGE_CHAINS } from './bridge-chains.ts';
 import { CHAINS, baseFirewall, firewallIn } from './firewall.ts';
 import { resourceIn, type Intent } from './intent.ts';
-import { addRule, makeRule, markIn } from './rule.ts';
+import { differencesOfRules } from './rule-differences.ts';
+import { addRule, makeRule, marksOf } from './rule.ts';
 
 export const families = [4, 6] as const;
 
@@ -171,9 +172,7 @@ function between(other: string, own: string, { mangle, filter }: Maker): Rule[] 
 
 /** The comments of all rules that lead to the chains of a bridge's firewall. */
 export function chainMarksOfBridge(namespace: string, family: Family, serves: Ref): string[] {
-  const { chains, rules } = baseFirewall(namespace, family, 'bridge', serves);
-  const fixed = [...chains.values()].flatMap((chain) => chain.fixed);
-  return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
+  return marksOf(baseFirewall(namespace, family, 'bridge', serves));
 }
 
 /** Where the kernel differs from the rules of a bridge. */
@@ -197,23 +196,4 @@ export function differencesOfFirewall(
       });
     return differences;
   });
-}
-
-function differencesOfRules(
-  at: string,
-  rules: readonly Rule[],
-  ways: readonly string[],
-  observed: ObservedRules,
-): Difference[] {
-  const differences: Difference[] = [];
-  const intended = rules.map(({ chain, spec }) => `-A ${chain} ${spec}`);
-  const found = observed.rules.join('\n');
-  // Of two tables a rule may have the same words, and not the same comment.
-  if (!rules.every(({ comment }) => found.includes(comment)) || observed.rules.length !== intended.length)
-    differences.push({ path: `${at}/rules`, intended, observed: observed.rules });
-  if (!ways.every((mark) => observed.chainMarks.filter((each) => each === mark).length === 1))
-    differences.push({ path: `${at}/chains`, intended: ways, observed: observed.chainMarks });
-  if (observed.strays.length > 0)
-    differences.push({ path: `${at}/strays`, intended: [], observed: observed.strays });
-  return differences;
 }

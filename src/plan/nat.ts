@@ -12,7 +12,8 @@ import type { Placed } from '../schemas/resource.ts';
 import { CHAINS, baseFirewall, firewallIn } from './firewall.ts';
 import { addGuard, addLocalnet } from './localnet.ts';
 import { localnetOf, resolvedDnat, rulesOfDnat } from './publish.ts';
-import { addRule, makeRule, markIn } from './rule.ts';
+import { differencesOfRules } from './rule-differences.ts';
+import { addRule, makeRule, marksOf } from './rule.ts';
 
 /** Adds the rules of an address translation, and what they need, to the state. */
 export function compileNat(state: KernelState, { intent, assigned }: Placed<'nat'>): void {
@@ -102,9 +103,7 @@ export function chainMarksOf(intent: NatIntent, assigned: NatAssigned): string[]
   const serves: Ref = { kind: 'nat', name: intent.name };
   const firewall = baseFirewall(intent.namespace, natFamily(intent), 'nat', serves);
   if (localnetOf(intent, assigned) !== null) addGuard(firewall, serves);
-  const { chains, rules } = firewall;
-  const fixed = [...chains.values()].flatMap((chain) => chain.fixed);
-  return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
+  return marksOf(firewall);
 }
 
 /** Where the kernel differs from what was asked of an address translation. */
@@ -113,18 +112,8 @@ export function differencesOfNat(
   assigned: NatAssigned,
   observed: ObservedNat,
 ): Difference[] {
-  const differences: Difference[] = [];
-  const rules = rulesOfNat(intent, assigned);
-  const intended = rules.map(({ chain, spec }) => `-A ${chain} ${spec}`);
-  const found = observed.rules.join('\n');
-  const complete = rules.every(({ comment }) => found.includes(comment));
-  if (!complete || observed.rules.length !== intended.length)
-    differences.push({ path: '/status/rules', intended, observed: observed.rules });
-  const ways = chainMarksOf(intent, assigned);
-  if (!ways.every((mark) => observed.chainMarks.filter((each) => each === mark).length === 1))
-    differences.push({ path: '/status/chains', intended: ways, observed: observed.chainMarks });
-  if (observed.strays.length > 0)
-    differences.push({ path: '/status/strays', intended: [], observed: observed.strays });
+  const [rules, ways] = [rulesOfNat(intent, assigned), chainMarksOf(intent, assigned)];
+  const differences = differencesOfRules('/status', rules, ways, observed);
   if (observed.forwarding === '0')
     differences.push({ path: '/status/forwarding', intended: '1', observed: observed.forwarding });
   if (observed.routeLocalnet === '0')

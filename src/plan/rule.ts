@@ -37,7 +37,13 @@ function withComment(match: string, comment: string, target: string): string {
   return `${match === '' ? '' : `${match} `}-m comment --comment "${comment}" -j ${target}`;
 }
 
+/** The comments of all rules of a firewall, those that stand at the start of its chains included. */
+export function marksOf({ chains, rules }: Firewall): string[] {
+  const fixed = [...chains.values()].flatMap((chain) => chain.fixed);
+  return [...[...rules.values()].map(({ comment }) => comment), ...fixed.map(markIn)];
+}
+
 /** The mark in a rule that one of the functions above has made. */
-export function markIn(spec: string): string {
+function markIn(spec: string): string {
   return /--comment "([^"]*)"/.exec(spec)?.[1] ?? '';
 }
