@@ -2,14 +2,8 @@ import type { ForeignMarks } from '../schemas/adoption.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute, placeOfRoute, routeKey } from '../schemas/route.ts';
-import {
-  asObject,
-  numberOrNull,
-  parseInterfaces,
-  parseRoute,
-  text,
-  type KernelInterface,
-} from './interface.ts';
+import { parseInterfaces, parseRoute, type KernelInterface } from './interface.ts';
+import { asObject, numberOrNull, text } from './json-fields.ts';
 import { ROUTE_PROTOCOL } from './marks.ts';
 import { token } from './render.ts';
 import type { Answer, Read } from './sessions.ts';

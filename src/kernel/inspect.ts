@@ -2,9 +2,11 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { HOST } from '../schemas/common.ts';
 import type { Neighbor, RouteEntry } from '../schemas/inspect.ts';
 import type { Interface } from '../schemas/interface.ts';
+import type { JsonObject } from '../schemas/json-object.ts';
 import { commandInside } from './command-line.ts';
 import { CommandFailed, type FailureCause } from './errors.ts';
-import { asObject, parseInterfaces, publicInterface } from './interface.ts';
+import { parseInterfaces, publicInterface } from './interface.ts';
+import { asObject, numberOrNull, text } from './json-fields.ts';
 import { boundInode, inodeOfProcess } from './namespace.ts';
 import type { Ended, Processes } from './processes.ts';
 import type { Answer, Read } from './sessions.ts';
@@ -48,13 +50,13 @@ export function readsOfNeighbors(namespace: string): Read[] {
 
 export function parseNeighbors({ shown }: Answer): Neighbor[] {
   return objectsOf(shown[0] ?? []).flatMap((object) => {
-    const address = textOf(object['dst']);
-    const dev = textOf(object['dev']);
+    const address = text(object['dst']);
+    const dev = text(object['dev']);
     if (address === null || dev === null) return [];
     const states = Array.isArray(object['state']) ? object['state'].map(String) : [];
     const state = states.join(' ').toLowerCase();
     // A flag is printed as a key without a value.
-    return [{ address, interface: dev, mac: textOf(object['lladdr']), state, router: 'router' in object }];
+    return [{ address, interface: dev, mac: text(object['lladdr']), state, router: 'router' in object }];
   });
 }
 
@@ -86,32 +88,30 @@ function causeOf({ timedOut, stderr }: Ended): FailureCause | null {
   return null;
 }
 
-type Json = Record<string, unknown>;
-
-function parseRoute(object: Json, family: RouteEntry['family'], tables: TableNames): RouteEntry {
+function parseRoute(object: JsonObject, family: RouteEntry['family'], tables: TableNames): RouteEntry {
   const nexthops = Array.isArray(object['nexthops']) ? objectsOf(object['nexthops']) : [];
   return {
-    to: destinationOf(textOf(object['dst']) ?? 'default', family),
+    to: destinationOf(text(object['dst']) ?? 'default', family),
     via: gatewayOf(object),
-    dev: textOf(object['dev']),
-    metric: numberOf(object['metric']),
-    src: textOf(object['prefsrc']),
-    table: tables.numberOf(textOf(object['table']) ?? 'main'),
-    protocol: textOf(object['protocol']) ?? 'unspec',
-    scope: textOf(object['scope']) ?? 'global',
-    type: textOf(object['type']) ?? 'unicast',
+    dev: text(object['dev']),
+    metric: numberOrNull(object['metric']),
+    src: text(object['prefsrc']),
+    table: tables.numberOf(text(object['table']) ?? 'main'),
+    protocol: text(object['protocol']) ?? 'unspec',
+    scope: text(object['scope']) ?? 'global',
+    type: text(object['type']) ?? 'unicast',
     family,
     nexthops: nexthops.map((nexthop) => ({
       via: gatewayOf(nexthop),
-      dev: textOf(nexthop['dev']) ?? '',
-      weight: numberOf(nexthop['weight']) ?? 1,
+      dev: text(nexthop['dev']) ?? '',
+      weight: numberOrNull(nexthop['weight']) ?? 1,
     })),
   };
 }
 
 /** RFC 5549: an IPv4 route may have an IPv6 gateway, which `ip` prints as `via`. */
-function gatewayOf(object: Json): string | null {
-  return textOf(object['gateway']) ?? textOf(asObject(object['via'])?.['host']);
+function gatewayOf(object: JsonObject): string | null {
+  return text(object['gateway']) ?? text(asObject(object['via'])?.['host']);
 }
 
 /** `ip` leaves out the length of a route to a single host. */
@@ -137,8 +137,8 @@ class TableNames {
 
 /** Lines `NUMBER NAME`, in the file and in those of the directory beside it (ip-route(8)). */
 function readTableNames(): Map<string, number> {
-  const texts = [RT_TABLES, ...filesOf(`${RT_TABLES}.d`)].map(readIfThere);
-  const lines = texts.flatMap((text) => [...text.matchAll(/^\s*(\d+|0x[0-9a-f]+)\s+(\S+)/gim)]);
+  const files = [RT_TABLES, ...filesOf(`${RT_TABLES}.d`)].map(readIfThere);
+  const lines = files.flatMap((file) => [...file.matchAll(/^\s*(\d+|0x[0-9a-f]+)\s+(\S+)/gim)]);
   return new Map(lines.map(([, number, name = '']) => [name, Number(number)]));
 }
 
@@ -161,17 +161,9 @@ function readIfThere(path: string): string {
 }
 
 /** The objects among what `ip -j` printed; it prints `{}` for what a filter hid. */
-function objectsOf(values: readonly unknown[]): Json[] {
+function objectsOf(values: readonly unknown[]): JsonObject[] {
   return values.flatMap((value) => {
     const object = asObject(value);
     return object === null || Object.keys(object).length === 0 ? [] : [object];
   });
-}
-
-function textOf(value: unknown): string | null {
-  return typeof value === 'string' ? value : null;
-}
-
-function numberOf(value: unknown): number | null {
-  return typeof value === 'number' ? value : null;
 }

@@ -1,6 +1,8 @@
 import type { Statistics } from '../schemas/common.ts';
 import type { Interface, ObservedInterface, Route } from '../schemas/interface.ts';
 import type { ObservedOptions } from '../schemas/end.ts';
+import type { JsonObject } from '../schemas/json-object.ts';
+import { asObject, numberOrNull, text } from './json-fields.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from './marks.ts';
 
 /** One interface as `ip -j -d -s addr show` prints it. */
@@ -64,7 +66,7 @@ export function publicInterface(entry: KernelInterface): Interface {
   return { index, name, type, mac, mtu, up, operstate, addresses, bridge, statistics };
 }
 
-function parseInterface(object: Json): KernelInterface {
+function parseInterface(object: JsonObject): KernelInterface {
   const linkInfo = asObject(object['linkinfo']) ?? {};
   const bridge = text(linkInfo['info_kind']) === 'bridge' ? (asObject(linkInfo['info_data']) ?? {}) : {};
   const stats = asObject(object['stats64']) ?? {};
@@ -94,7 +96,7 @@ function parseInterface(object: Json): KernelInterface {
   };
 }
 
-function optionsOf(object: Json, linkInfo: Json): ObservedOptions {
+function optionsOf(object: JsonObject, linkInfo: JsonObject): ObservedOptions {
   const port = asObject(linkInfo['info_slave_data']) ?? {};
   return {
     // `ip` does not print a queue without length.
@@ -126,7 +128,7 @@ export function parseOwnRoutes(answer: readonly unknown[]): Route[] {
 }
 
 /** A route as `ip -j route show` prints it. */
-export function parseRoute(object: Json): Route {
+export function parseRoute(object: JsonObject): Route {
   const metric = object['metric'];
   return {
     to: destination(text(object['dst']) ?? 'default'),
@@ -175,7 +177,7 @@ function addressEntries(value: unknown): { local: string; far: string | null; pr
   });
 }
 
-function statisticsOf(rx: Json, tx: Json): Statistics {
+function statisticsOf(rx: JsonObject, tx: JsonObject): Statistics {
   return {
     rxBytes: number(rx['bytes']),
     rxPackets: number(rx['packets']),
@@ -196,24 +198,6 @@ function bridgeIdText(id: string | null): string | null {
     .split(':')
     .map((octet) => octet.padStart(2, '0'))
     .join('')}`;
-}
-
-type Json = Record<string, unknown>;
-
-export function asObject(value: unknown): Json | null {
-  return isObject(value) ? value : null;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-export function text(value: unknown): string | null {
-  return typeof value === 'string' ? value : null;
-}
-
-export function numberOrNull(value: unknown): number | null {
-  return typeof value === 'number' ? value : null;
 }
 
 function number(value: unknown): number {

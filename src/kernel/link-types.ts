@@ -5,7 +5,8 @@ import {
   type ObservedKindFields,
   type SingleIntent,
 } from '../schemas/link-types.ts';
-import { numberOrNull, parseInterfaces, text, type KernelInterface } from './interface.ts';
+import { parseInterfaces, type KernelInterface } from './interface.ts';
+import { numberOrNull, text } from './json-fields.ts';
 import type { Answer, Read } from './sessions.ts';
 import type { Inside } from './snapshot.ts';
 import type { Device, KernelState, SingleKind } from './state.ts';

@@ -1,5 +1,5 @@
 import type { Policing } from '../schemas/end.ts';
-import { asObject, text } from './interface.ts';
+import { asObject, text } from './json-fields.ts';
 import { POLICE_PREF } from './marks.ts';
 
 /** The devices, of those that `tc -j qdisc show` tells of, at which something may be netnsd's policing. */

@@ -5,7 +5,8 @@ import type { Route } from '../schemas/interface.ts';
 import { showRoutesTo } from './adoption.ts';
 import { CommandFailed } from './errors.ts';
 import { saveFirewall, type SavedFirewall } from './firewall.ts';
-import { asObject, SHOW_OWN_ROUTES, showOwnRoutes } from './interface.ts';
+import { SHOW_OWN_ROUTES, showOwnRoutes } from './interface.ts';
+import { asObject, text } from './json-fields.ts';
 import { STEP_ALLOWANCE_MS, type Processes } from './processes.ts';
 import { run } from './run.ts';
 import type { Answer, Read } from './sessions.ts';
@@ -98,8 +99,7 @@ function insideOf({ shown, sysctls }: Answer, extras: Extras | undefined): Insid
 }
 
 function textOf(entry: unknown, field: string): string {
-  const value = asObject(entry)?.[field];
-  return typeof value === 'string' ? value : '';
+  return text(asObject(entry)?.[field]) ?? '';
 }
 
 /** What a read of its own would have been answered; null if its namespace is not there or could not be entered. */

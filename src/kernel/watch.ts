@@ -1,6 +1,6 @@
 import { commandInside } from './command-line.ts';
 import { parseFirewallLine, type FirewallEvent } from './firewall-monitor-text.ts';
-import { asObject } from './interface.ts';
+import { asObject } from './json-fields.ts';
 import { parseToolJson } from './json.ts';
 import { MONITORED, MONITOR_ARGUMENTS, parseMonitorLine, type KernelEvent } from './monitor-text.ts';
 import { Monitor } from './monitor.ts';

@@ -1,6 +1,7 @@
 import { Type, type TSchema } from 'typebox';
+import { isJsonObject, type JsonObject } from './json-object.ts';
 
-type JsonSchema = Record<string, unknown>;
+type JsonSchema = JsonObject;
 
 /**
  * The schema of a JSON Merge Patch (RFC 7396) for documents of another schema: the same fields, none required,
@@ -69,11 +70,7 @@ function mapValues(given: unknown, map: (schema: JsonSchema) => JsonSchema): Jso
   );
 }
 
-function isSchema(value: unknown): value is JsonSchema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function asSchema(value: unknown): JsonSchema {
-  if (!isSchema(value)) throw new TypeError(`${JSON.stringify(value)} is no schema`);
+  if (!isJsonObject(value)) throw new TypeError(`${JSON.stringify(value)} is no schema`);
   return value;
 }

@@ -1,10 +1,12 @@
+import { isJsonObject } from '../schemas/json-object.ts';
+
 /**
  * JSON Merge Patch (RFC 7396, section 2): members of the patch replace those of the target, objects are merged,
  * null removes, but where it is a value of its own and not the default. Neither argument is changed.
  */
 export function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return patch;
-  const merged = new Map(Object.entries(isObject(target) ? target : {}));
+  if (!isJsonObject(patch)) return patch;
+  const merged = new Map(Object.entries(isJsonObject(target) ? target : {}));
   for (const [name, value] of Object.entries(patch)) {
     if (value === null && !NULL_SAYS.has(name)) merged.delete(name);
     else merged.set(name, mergePatch(merged.get(name), value));
@@ -14,7 +16,3 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 
 /** `firewall: null` is no firewall, whatever a bridge has by default. */
 const NULL_SAYS: ReadonlySet<string> = new Set(['firewall']);
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
