@@ -3,9 +3,9 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { DEFAULT_POOLS, parsePool, type AddressPool } from './schemas/ipam.ts';
 import type { ListenAddress } from './schemas/listen.ts';
 
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
-export const reconcileModes = ['repair', 'observe', 'off'] as const;
+const reconcileModes = ['repair', 'observe', 'off'] as const;
 
 export interface Config {
   listen: ListenAddress[];

@@ -5,7 +5,7 @@ import { SqliteError } from 'better-sqlite3';
  * damaged, or no store of ours. `newer`: a newer netnsd wrote it. `lost`: its files were taken away while it was
  * open. `disk`: reading or writing fails.
  */
-export type StoreFault = 'busy' | 'full' | 'read-only' | 'corrupt' | 'newer' | 'lost' | 'disk' | 'internal';
+type StoreFault = 'busy' | 'full' | 'read-only' | 'corrupt' | 'newer' | 'lost' | 'disk' | 'internal';
 
 /** The store can't do what it must; nothing was written. */
 export class StoreError extends Error {

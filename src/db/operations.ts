@@ -4,7 +4,7 @@ import type { Kind } from '../schemas/common.ts';
 import { parseColumn, wordColumn } from './column.ts';
 import type { SysctlBefore } from './sysctls.ts';
 
-export type OperationState = 'running' | 'succeeded' | 'unchanged' | 'refused' | 'failed';
+type OperationState = 'running' | 'succeeded' | 'unchanged' | 'refused' | 'failed';
 /** `repair`: netnsd mended what had drifted. `reconcile`: somebody asked for that. */
 export type OperationAction = 'create' | 'replace' | 'patch' | 'delete' | 'repair' | 'reconcile';
 

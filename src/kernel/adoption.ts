@@ -53,7 +53,7 @@ export function marksOf(
   return { index, group: ours ? null : group, routes: others };
 }
 
-export interface RouteOfProtocol {
+interface RouteOfProtocol {
   route: Route;
   protocol: string;
 }

@@ -1,5 +1,5 @@
 /** What a refusal by the kernel or a tool means for whoever asked. The names are those of the problems of the API. */
-export type Refusal =
+type Refusal =
   | 'foreign-object'
   | 'in-use'
   | 'unprocessable'

@@ -15,7 +15,7 @@ export interface RuleEvent {
 }
 
 /** A chain has come or gone, or bears another name than before: the kernel tells only the new one. */
-export interface ChainEvent {
+interface ChainEvent {
   type: 'chain';
   family: Family;
   table: string;
@@ -24,7 +24,7 @@ export interface ChainEvent {
 }
 
 /** A table went with all that was in it. */
-export interface TableEvent {
+interface TableEvent {
   type: 'table';
   family: Family;
   table: string;

@@ -7,7 +7,7 @@ import type { Processes } from './processes.ts';
 import { tables, type Chain, type Firewall, type Rule, type Table } from './state.ts';
 
 /** A rule as `iptables-save -c` prints it. */
-export interface SavedRule {
+interface SavedRule {
   table: string;
   chain: string;
   /** What follows `-A CHAIN`. */
@@ -52,7 +52,7 @@ export async function saveFirewall(
 }
 
 /** Parses what `iptables-save -c` prints. */
-export function parseSave(text: string): SavedFirewall {
+function parseSave(text: string): SavedFirewall {
   const saved: SavedFirewall = { chains: [], rules: [] };
   let table = '';
   for (const line of text.split('\n')) {

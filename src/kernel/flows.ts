@@ -68,7 +68,7 @@ function failureOf(args: readonly string[], { exitCode, stderr }: Ended): Comman
 }
 
 /** Where the first packet of a flow was sent to, and who answers. */
-export interface Flow {
+interface Flow {
   address: string;
   port: number;
   answeredBy: string;

@@ -5,11 +5,11 @@ import { connect, createServer, type Socket } from 'node:net';
 const LOCK = '\0netnsd';
 
 /** Another netnsd works in this network namespace. */
-export class HostLocked extends Error {
+class HostLocked extends Error {
   override readonly name = 'HostLocked';
 }
 
-export interface HostLock {
+interface HostLock {
   release: () => Promise<void>;
 }
 

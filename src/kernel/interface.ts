@@ -27,7 +27,7 @@ export interface KernelInterface extends Interface {
 }
 
 /** What there is of an interface that is not there. */
-export const absentInterface: ObservedInterface = {
+const absentInterface: ObservedInterface = {
   index: null,
   mac: null,
   mtu: null,

@@ -91,7 +91,7 @@ function namespacesSpokenOf({ namespaces, devices, sysctls, firewalls }: KernelS
 }
 
 /** Reads a state out of a snapshot of all that `requestFor` asks for. */
-export function stateIn(snapshot: Snapshot, recognition: Recognition): KernelState {
+function stateIn(snapshot: Snapshot, recognition: Recognition): KernelState {
   const state = emptyState();
   const { candidates, identities } = recognition;
   const makers = makersOf(candidates);

@@ -10,7 +10,7 @@ const INTERVAL_MS = 200;
 /** ping(8) waits for the last answer up to twice as long as the slowest took; a slow start comes on top. */
 const GRACE_MS = 5000;
 
-export interface Ping {
+interface Ping {
   /** A plain address: nothing is asked of DNS. */
   to: string;
   count: number;

@@ -115,7 +115,7 @@ export interface Processes {
   counter: () => Processes;
 }
 
-export interface ProcessOptions {
+interface ProcessOptions {
   /** After this time without an answer a process is ended by SIGKILL. */
   timeoutMs: number;
   /** The same at this time, of `performance.now()`. */

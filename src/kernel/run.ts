@@ -16,13 +16,13 @@ import { changeByEthtool, changeByTc } from './tools.ts';
 import { writeHostSysctl } from './sysctl.ts';
 
 /** A step as it ran, as a person would have typed it; `exitCode` is null for what never told. */
-export interface RanCommand {
+interface RanCommand {
   command: string;
   exitCode: number | null;
   stderr: string;
 }
 
-export interface Run {
+interface Run {
   steps: readonly Step[];
   /** Devices that are there already and are about to be changed: each must bear our mark, or nothing is done. */
   expected: readonly ExpectedDevice[];
@@ -32,7 +32,7 @@ export interface Run {
 }
 
 /** A device that bears our mark, or that is about to be given it and is known by its index until then. */
-export interface ExpectedDevice extends DeviceRef {
+interface ExpectedDevice extends DeviceRef {
   foreign?: { index: number };
   unmarked?: { index: number };
 }

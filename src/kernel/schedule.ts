@@ -12,7 +12,7 @@ export interface Invocation {
 }
 
 /** Invocations that may run side by side. */
-export type Stage = Invocation[];
+type Stage = Invocation[];
 
 /**
  * Splits a plan into stages. The order of the plan is kept between steps that have to do with one another:

@@ -8,7 +8,7 @@ import { boundNames } from './namespace.ts';
 import type { Processes } from './processes.ts';
 
 /** What the machine tells of itself: all of `/system` that needs no store. */
-export type Machine = Omit<System, 'version' | 'use' | 'reconcile'> & {
+type Machine = Omit<System, 'version' | 'use' | 'reconcile'> & {
   use: Omit<System['use'], 'recorded'>;
 };
 

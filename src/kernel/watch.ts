@@ -6,7 +6,7 @@ import { MONITORED, MONITOR_ARGUMENTS, parseMonitorLine, type KernelEvent } from
 import { Monitor } from './monitor.ts';
 import type { Processes } from './processes.ts';
 
-export interface EventListener<E> {
+interface EventListener<E> {
   onEvent: (event: E) => void;
   /** Events were missed: anything may have changed. */
   onLost: () => void;

@@ -8,7 +8,7 @@ import { optionChangesOfSingle } from './link-types.ts';
 import { isForeign, markChanges } from './marks.ts';
 
 /** The steps that turn one device into the other, in the order that the kernel needs. */
-export interface DeviceChanges {
+interface DeviceChanges {
   /**
    * What goes, before rules are exchanged: a device that gets another name is down from then on, and nothing passes it
    * while neither the rules by its old name nor those by its new one hold.

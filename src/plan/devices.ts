@@ -6,7 +6,7 @@ import { isHost } from './intent.ts';
 import { addSingle, baseOf, basesOf, canBecome, depthsOf, isSingle, placeText } from './link-types.ts';
 import { isForeign } from './marks.ts';
 
-export interface DeviceSteps {
+interface DeviceSteps {
   /** What is taken from those that stay, before the rules are exchanged that are about them. */
   goings: Step[];
   deletes: Step[];

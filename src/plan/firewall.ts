@@ -39,7 +39,7 @@ export const CHAINS = {
 } as const;
 
 /** Whose chains: those of address translation, or those of the firewalls of bridges; `forward` serves both. */
-export type Part = 'nat' | 'bridge';
+type Part = 'nat' | 'bridge';
 
 /** An empty firewall with its chains, and the jumps to them, which serve the resource that needs them. */
 export function baseFirewall(namespace: string, family: Family, part: Part, serves: Ref): Firewall {
@@ -102,7 +102,7 @@ function addNatChains({ chain, jump }: Frame, family: Family): void {
   jump('nat', 'POSTROUTING', '', CHAINS.snat);
 }
 
-export interface FirewallSteps {
+interface FirewallSteps {
   adds: Step[];
   deletes: Step[];
 }

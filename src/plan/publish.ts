@@ -7,7 +7,7 @@ import { CHAINS } from './firewall.ts';
 import { makeRule } from './rule.ts';
 
 /** A published port with what is behind its names. */
-export interface Published extends Omit<DnatIntent, 'to'> {
+interface Published extends Omit<DnatIntent, 'to'> {
   to: { address: string; port: string };
   via: Via | null;
 }

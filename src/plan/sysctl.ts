@@ -5,7 +5,7 @@ import { isSameValue } from '../schemas/sysctl.ts';
 import { placeText } from './link-types.ts';
 import type { NamespaceSteps } from './namespace.ts';
 
-export interface SysctlSteps {
+interface SysctlSteps {
   restores: Step[];
   sets: Step[];
   /** Those of one interface, which must be there first. */

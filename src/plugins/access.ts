@@ -12,7 +12,7 @@ export interface Entrance {
   hostNames: readonly string[];
 }
 
-export interface AccessOptions {
+interface AccessOptions {
   token: string;
   /** The entrance that a connection came in by; undefined for none, which is refused. */
   entranceOf: (socket: Socket) => Entrance | undefined;

@@ -11,7 +11,7 @@ declare module 'fastify' {
   }
 }
 
-export interface OpenApiOptions {
+interface OpenApiOptions {
   version: string;
   shared: readonly TSchema[];
 }

@@ -56,7 +56,7 @@ const headerDescriptions = {
   },
 } as const;
 
-export type HeaderName = keyof typeof headerDescriptions;
+type HeaderName = keyof typeof headerDescriptions;
 
 /** An answer without a body. */
 export function emptyAnswer(description: string, headers: readonly HeaderName[] = []): object {

@@ -3,7 +3,7 @@ import ipaddr from 'ipaddr.js';
 export type Family = 4 | 6;
 
 /** An IP address with its prefix length, as it stands on an interface or names a network. */
-export interface Prefix {
+interface Prefix {
   family: Family;
   address: string;
   prefixLength: number;

@@ -2,7 +2,7 @@ import { Type, type Static } from 'typebox';
 import { ResourceName } from './common.ts';
 import { strictObject } from './object.ts';
 
-export const inboundModes = ['published', 'any'] as const;
+const inboundModes = ['published', 'any'] as const;
 
 /** More would be another network than one that is isolated. */
 const MOST_REACHABLE_FROM = 64;

@@ -89,7 +89,7 @@ export const Difference = strictObject(
 );
 export type Difference = Static<typeof Difference>;
 
-export const stateNames = ['ready', 'drifted', 'failed'] as const;
+const stateNames = ['ready', 'drifted', 'failed'] as const;
 
 /** The fields that the status of every resource has. */
 export const statusFields = {

@@ -39,7 +39,7 @@ export const Drift = strictObject(
 );
 export type Drift = Static<typeof Drift>;
 
-export const LastSweep = strictObject(
+const LastSweep = strictObject(
   {
     startedAt: Type.String({ format: 'date-time' }),
     durationMs: Type.Number({ minimum: 0 }),

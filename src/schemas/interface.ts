@@ -45,7 +45,7 @@ export interface Route {
   table: number;
 }
 
-export const MAC_DESCRIPTION = 'a unicast MAC address; null has one chosen once and kept';
+const MAC_DESCRIPTION = 'a unicast MAC address; null has one chosen once and kept';
 
 const ADDRESS_DESCRIPTION =
   'an address with its prefix length; `auto` is one from each subnet of the bridge at the other end of a veth pair, or that a macvlan stands on';

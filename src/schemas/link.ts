@@ -163,7 +163,7 @@ export interface ObservedEnd extends ObservedInterface {
 }
 
 /** What the kernel has of a veth pair. */
-export interface ObservedVeth extends ObservedEnd {
+interface ObservedVeth extends ObservedEnd {
   peer: ObservedEnd;
 }
 

@@ -23,4 +23,3 @@ export const NamesStatus = strictObject(
   },
 );
 export type NamesStatus = Static<typeof NamesStatus>;
-export type NameState = NamesStatus[NameFile];

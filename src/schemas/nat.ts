@@ -4,7 +4,7 @@ import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusField
 import { byType, nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
 
-export const forwardModes = ['established', 'any', 'none'] as const;
+const forwardModes = ['established', 'any', 'none'] as const;
 
 const common = {
   namespace: Type.Optional(ResourceName),
@@ -170,7 +170,7 @@ export interface Via {
   others?: string[];
 }
 
-export const NatStatus = strictObject(
+const NatStatus = strictObject(
   {
     ...statusFields,
     packets: Type.Integer({ description: 'that met the translating rule' }),

@@ -40,7 +40,7 @@ export interface Applied {
   undone: boolean;
 }
 
-export interface Results extends Applied {
+interface Results extends Applied {
   /** Writes the change to the store; to be called within the transaction that acknowledges it. */
   write: () => void;
 }

@@ -48,7 +48,7 @@ const DEFAULTS: BridgeFirewall = {
 };
 
 /** What a bridge has where nothing is said of its firewall. */
-export function defaultFirewall(hasSubnets: boolean): BridgeFirewall | null {
+function defaultFirewall(hasSubnets: boolean): BridgeFirewall | null {
   return hasSubnets ? DEFAULTS : null;
 }
 

@@ -41,7 +41,6 @@ import { assignSubnets, checkSubnets } from './subnets.ts';
 const DEFAULT_AGEING_SECONDS = 300;
 
 export const bridgeKind: KindService<'bridge'> = {
-  kind: 'bridge',
   complete: (spec) => {
     const { name, namespace = HOST, stp = false, ageingSeconds = DEFAULT_AGEING_SECONDS, labels = {} } = spec;
     const { subnets = [], reserved = [], dns = [] } = spec;

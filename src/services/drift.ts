@@ -13,7 +13,7 @@ import { allRefs, compileScope, scopeOf, sysctlsBeforeOf } from './scope.ts';
 import { unrecordedIn, type Unrecorded } from './unrecorded.ts';
 
 /** A resource that the kernel does not have as it was asked for. */
-export interface Drifted {
+interface Drifted {
   ref: Ref;
   differences: Difference[];
   /** Why it can't be mended now; null if it can be tried. */
@@ -62,7 +62,7 @@ export async function sweep(store: Store, processes: Processes): Promise<Sweep> 
 }
 
 /** Everything that is in the namespaces of a state that are there, and in the daemon's own in any case. */
-export async function snapshotOf(store: Store, processes: Processes, want: KernelState): Promise<Snapshot> {
+async function snapshotOf(store: Store, processes: Processes, want: KernelState): Promise<Snapshot> {
   const identities = new Map<string, NamespaceIdentity>();
   for (const name of want.namespaces.keys()) {
     const recorded = store.resources.get('namespace', name);

@@ -22,7 +22,7 @@ import { Problem, taken } from './problem.ts';
 
 /* Who has which address on the network of a bridge: given out of a subnet, or fixed. */
 
-export interface FacingEnd {
+interface FacingEnd {
   name: EndName;
   end: EndIntent;
   /** The bridge on whose network it is. */
@@ -35,7 +35,7 @@ export function facingEnds(intent: LinkIntent, draft: Draft): FacingEnd[] {
 }
 
 /** Bridges that are one network, since veth pairs join them, and who has which address on it. */
-export interface Network {
+interface Network {
   bridges: ReadonlyMap<string, BridgeIntent>;
   /** But for what the resource has that is being changed. */
   held: HeldTie[];

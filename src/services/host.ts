@@ -10,7 +10,7 @@ import { allRefs, compileScope, scopeOf, sysctlsBeforeOf } from './scope.ts';
 import { markedRules } from './unrecorded.ts';
 
 /** The kernel has what another store's netnsd made: nothing is to be touched. */
-export class ForeignHost extends Error {
+class ForeignHost extends Error {
   override readonly name = 'ForeignHost';
 }
 
@@ -81,7 +81,7 @@ export async function hostSnapshot(processes: Processes): Promise<Snapshot> {
   return snapshot;
 }
 
-export function markedDevices({ inside }: Snapshot) {
+function markedDevices({ inside }: Snapshot) {
   return parseInterfaces([...(inside.get(HOST)?.interfaces.values() ?? [])]).filter(({ ours }) => ours);
 }
 

@@ -5,7 +5,7 @@ import type { Store } from '../db/store.ts';
 import { Problem } from './problem.ts';
 
 /** A request that names itself by a key of the client's own. */
-export interface KeyedRequest {
+interface KeyedRequest {
   key: string;
   method: string;
   path: string;

@@ -9,7 +9,7 @@ import type { Draft } from './draft.ts';
 import { Problem } from './problem.ts';
 
 /** What the journal and the log tell of a change, or of something that netnsd does of its own. */
-export interface Journalled extends Pick<Change, 'caller'> {
+interface Journalled extends Pick<Change, 'caller'> {
   action: OperationAction;
   kind: Kind | null;
   name: string | null;

@@ -35,7 +35,6 @@ export interface Found<K extends Kind> {
 
 /** What a change of one kind means. A new kind is one of these, and its line in `kinds.ts`. */
 export interface KindService<K extends Kind> {
-  kind: K;
   /** Fills the defaults in. Throws a problem for what the schema could not say. */
   complete: (spec: SpecOf<K>) => IntentOf<K>;
   /** Throws a problem if the intent can't be beside all that is recorded. `before` is null for a new resource. */

@@ -54,7 +54,6 @@ import { reflectingEnds } from './reflecting.ts';
 const MOST_PORTS = 1_000;
 
 export const linkKind: KindService<'link'> = {
-  kind: 'link',
   complete: (spec) => {
     const intent = spec.type === 'veth' ? completeVeth(spec) : completeSingle(spec);
     checkQueues(intent);

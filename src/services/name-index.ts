@@ -14,7 +14,7 @@ import { interfaceTie } from './interface.ts';
 import { bridgeUnder } from './on-bridge.ts';
 
 /** What the files of a namespace are to have; null where there is to be none. */
-export type NameTexts = Record<NameFile, string | null>;
+type NameTexts = Record<NameFile, string | null>;
 
 /**
  * Who is on which network, as it is recorded. It is kept in memory: with a thousand links on a bridge, to read them all

@@ -26,7 +26,6 @@ import { firewallTie } from './nat-ties.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {
-  kind: 'namespace',
   complete: ({ name, pid = null, sysctls = {}, labels = {} }) => ({ name, pid, sysctls, labels }),
 
   check: (intent, draft, before) => {

@@ -36,7 +36,6 @@ import { checkPublished, choosePort, publishedTie } from './published.ts';
 import { targetOf } from './reflecting.ts';
 
 export const natKind: KindService<'nat'> = {
-  kind: 'nat',
   complete: (spec) => {
     const intent = completeNat(spec);
     if (intent.type === 'dnat') checkDnat(intent);

@@ -14,7 +14,7 @@ import { Problem } from './problem.ts';
  */
 
 /** What a resource has or is to have in the namespaces that it is in. */
-export interface Laid {
+interface Laid {
   networks: LaidNetwork[];
   /** What lies in the subnets of these by right. */
   bridges: ReadonlySet<string>;

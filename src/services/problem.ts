@@ -4,7 +4,7 @@ import { refText, type Difference, type Ref } from '../schemas/common.ts';
 import type { ProblemError, ProblemSlug } from '../schemas/problem.ts';
 
 /** What a problem may tell beside its detail (RFC 9457 extension members). */
-export interface ProblemExtras {
+interface ProblemExtras {
   errors?: ProblemError[];
   command?: string;
   exitCode?: number | null;

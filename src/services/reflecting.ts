@@ -18,7 +18,7 @@ import { interfaceTie } from './interface.ts';
  */
 
 /** How what a published port leads to stands in needs. */
-export function targetTie(address: string): string {
+function targetTie(address: string): string {
   return `target ${address}`;
 }
 
@@ -30,7 +30,7 @@ export function targetOf(intent: NatIntent, assigned: NatAssigned): Tie | null {
 }
 
 /** A part of the store, or of a draft. */
-export interface Ties {
+interface Ties {
   claimant: (tie: Tie) => Ref | null;
   needing: (tie: Tie) => Ref[];
 }

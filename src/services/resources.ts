@@ -25,7 +25,7 @@ import { stateOf } from './state.ts';
 import { namespacesOfChange, survey } from './survey.ts';
 
 /** A resource as a client sees it: intent, revision, times, status. */
-export type PublicResource = Record<string, unknown> & { revision: number };
+type PublicResource = Record<string, unknown> & { revision: number };
 
 export interface ChangeAnswer extends Done {
   body: PublicResource | null;

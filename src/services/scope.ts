@@ -1,7 +1,7 @@
 import { isOf, type Stored, type Tie } from '../db/resources.ts';
 import type { Store } from '../db/store.ts';
 import { boundAs, inodeOfProcess, isNameTaken, liveInode } from '../kernel/namespace.ts';
-import { firewallKey, type KernelState } from '../kernel/state.ts';
+import type { KernelState } from '../kernel/state.ts';
 import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { endKey } from '../plan/end.ts';
 import { compile } from '../plan/plan.ts';
@@ -103,13 +103,6 @@ export function indexesOf({ resources }: Scope): Map<string, number> {
     ];
   });
   return new Map(entries.flatMap(([key, index]) => (index === undefined ? [] : [[key, index]])));
-}
-
-/** Where the rules of a scope stand, as `firewallKey`. */
-export function firewallsOf(state: KernelState): Set<string> {
-  return new Set(
-    [...state.firewalls.values()].map(({ namespace, family }) => firewallKey(namespace, family)),
-  );
 }
 
 /** As plans see it: with what was chosen in place of `auto`. */

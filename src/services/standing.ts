@@ -22,7 +22,7 @@ export function familyOfVxlan({ remote, group }: Pick<VxlanIntent, 'remote' | 'g
 }
 
 /** The interface that a link of one end stands on, which may be anybody's. */
-export function baseOf(intent: SingleIntent): { namespace: string; interface: string } | null {
+function baseOf(intent: SingleIntent): { namespace: string; interface: string } | null {
   if (intent.type === 'macvlan') return { namespace: intent.parentNamespace, interface: intent.parent };
   if (intent.type !== 'vxlan' || intent.device === null) return null;
   return { namespace: intent.namespace, interface: intent.device };
