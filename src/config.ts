@@ -194,7 +194,7 @@ function parseSeconds(text: string): number {
   const seconds = Number(text);
   if (!/^\d+(\.\d+)?$/.test(text) || seconds <= 0 || seconds > LONGEST_SECONDS)
     throw new InvalidArgumentError(
-      `${JSON.stringify(text)} is no number of seconds from 1 to ${LONGEST_SECONDS}`,
+      `${JSON.stringify(text)} is no number of seconds above 0 and up to ${LONGEST_SECONDS}`,
     );
   return seconds;
 }

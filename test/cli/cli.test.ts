@@ -36,6 +36,8 @@ describe('the command line', () => {
     [['--log-level', 'loud'], {}],
     [['--auth', 'maybe'], {}],
     [['--auth', 'none', '--listen', 'tcp:0.0.0.0:8470'], {}],
+    [['--change-timeout', '0'], {}],
+    [['--reconcile-interval', '86401'], {}],
     [['--no-such-flag'], {}],
     [['stray'], {}],
     [[], { NETNSD_LISTEN: 'tcp:nowhere' }],
