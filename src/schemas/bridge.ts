@@ -16,6 +16,12 @@ import { mergePatchSchema } from './patch.ts';
 /** AGEING_MAX: the kernel keeps centiseconds in 32 bits; beyond some days the number has no use. */
 const MAX_AGEING_SECONDS = 1_000_000;
 
+/**
+ * The kernel takes 1,023: BR_MAX_PORTS (net/bridge/br_private.h) is 1,024, and no port gets the number 0 (find_portno). This
+ * leaves room for those that others attach.
+ */
+export const PORTS_PER_BRIDGE = 1_000;
+
 /** Two IPv6 addresses have 79 characters at most. */
 const AddressRange = Type.String({
   ...formatted('address-range', 'an address, or a range such as 10.1.1.200-10.1.1.255'),

@@ -6,6 +6,7 @@ import { endKey } from '../plan/end.ts';
 import { resolvedLink, usesAuto } from '../plan/ipam.ts';
 import { differencesOfLink } from '../plan/link.ts';
 import type { Processes } from '../kernel/processes.ts';
+import { PORTS_PER_BRIDGE } from '../schemas/bridge.ts';
 import { shownOptions } from '../schemas/end.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import type { EndAssigned } from '../schemas/ipam.ts';
@@ -49,9 +50,6 @@ import { lookAt } from './look.ts';
 import { checkBesideSubnets, laidByLink } from './overlap.ts';
 import { Problem } from './problem.ts';
 import { reflectingEnds } from './reflecting.ts';
-
-/** BR_MAX_PORTS of the kernel is 1,023; below it there is room for ports that others attach. */
-const MOST_PORTS = 1_000;
 
 export const linkKind: KindService<'link'> = {
   complete: (spec) => {
@@ -180,10 +178,10 @@ function checkEnd(at: string, end: EndIntent, owner: Ref, draft: Draft): void {
   const others = draft
     .referrers({ kind: 'bridge', name: bridge })
     .filter((ref) => ref.kind === 'link' && refText(ref) !== refText(owner));
-  if (others.length >= MOST_PORTS)
+  if (others.length >= PORTS_PER_BRIDGE)
     throw new Problem(
       'limit-reached',
-      `${at}/bridge: ${bridge} has ${others.length} ports, and ${MOST_PORTS} is the most`,
+      `${at}/bridge: ${bridge} has ${others.length} ports, and ${PORTS_PER_BRIDGE} is the most`,
     );
 }
 

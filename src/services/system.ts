@@ -3,13 +3,11 @@ import type { Processes } from '../kernel/processes.ts';
 import { holderOf } from '../kernel/sockets.ts';
 import { SystemReader } from '../kernel/system.ts';
 import { CommandFailed } from '../kernel/errors.ts';
+import { PORTS_PER_BRIDGE } from '../schemas/bridge.ts';
 import type { System } from '../schemas/inspect.ts';
 import type { ListenAddress } from '../schemas/listen.ts';
 import type { ReconcileReport } from './reconcile.ts';
 import type { WatchState } from './watch.ts';
-
-/** BR_MAX_PORTS of the kernel is 1,024 and one is lost; netnsd stops while there is room for others. */
-const PORTS_PER_BRIDGE = 1000;
 
 interface Deps {
   store: Store;
