@@ -102,7 +102,7 @@ export class ForeignService {
   }
 }
 
-const SHOW_BRIDGES_AND_PORTS = ['address show type bridge', 'link show type bridge_slave'] as const;
+const SHOW_BRIDGES_AND_PORTS = ['address show type bridge', 'address show type bridge_slave'] as const;
 
 function foreignBridge(
   namespace: string,
