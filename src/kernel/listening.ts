@@ -72,7 +72,7 @@ function addressOf(bytes: readonly string[]): string {
   return text === '0:0:0:0:0:0:0:0' ? '::' : text;
 }
 
-/** Who has the socket open, as `name (process 123)`; null if nobody is found. */
+/** A process that has the socket open; null if none is found. */
 export function processOfSocket(inode: string): { pid: number; name: string } | null {
   for (const pid of ['self', ...readdirSync('/proc').filter((each) => /^\d+$/.test(each))])
     if (hasOpen(pid, inode)) {

@@ -9,7 +9,10 @@ export interface Read {
   namespace: string;
   /** `show` lines for `ip -batch`. */
   lines: string[];
-  /** Sysctls as they were **before** the plan changed any. */
+  /**
+   * Sysctls as they were **before** the plan changed any, since the process that reads them becomes the `ip` of that
+   * namespace; in the daemon's own, where no process is needed, as they are with the plan done.
+   */
   sysctls: string[];
 }
 

@@ -13,7 +13,7 @@ interface ProblemExtras {
   differences?: Difference[];
 }
 
-/** A request that is answered with a problem; `plugins/problem.ts` makes it an answer. */
+/** A request that is answered with a problem; `plugins/problems.ts` makes it an answer. */
 export class Problem extends Error {
   override readonly name = 'Problem';
   readonly slug: ProblemSlug;

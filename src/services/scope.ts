@@ -133,7 +133,7 @@ function obstaclesIn(
     tiesOf(stored)
       .references.map(refText)
       .find((reference) => obstacles.has(reference));
-  // A link depends on its bridge, and that on its namespace: two rounds reach everything.
+  // Each depends on kinds before its own, or on bridges of the same namespace: as many rounds as kinds reach everything.
   for (let round = 0; round < kindNames.length; round++)
     for (const [key, stored] of resources) {
       const cause = obstacles.has(key) ? undefined : dependsOn(stored);
