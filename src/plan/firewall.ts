@@ -1,4 +1,11 @@
-import { firewallKey, type Chain, type Firewall, type KernelState, type Table } from '../kernel/state.ts';
+import {
+  firewallKey,
+  ruleKey,
+  type Chain,
+  type Firewall,
+  type KernelState,
+  type Table,
+} from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import type { Family } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
@@ -57,13 +64,16 @@ export interface Frame {
   jump: (table: Table, from: string, match: string, to: string) => void;
 }
 
-function frameOf(firewall: Firewall, serves: Ref): Frame {
+/** A jump that is there already stays with the resource that needed it first. */
+export function frameOf(firewall: Firewall, serves: Ref): Frame {
   return {
     chain: (table, name, fixed = []) => {
       firewall.chains.set(`${table} ${name}`, { table, name, fixed, strays: 0 });
     },
-    jump: (table, from, match, to) =>
-      addRule(firewall, { serves, table, chain: from, ...makeChainRule(table, from, match, to) }),
+    jump: (table, from, match, to) => {
+      const rule = { serves, table, chain: from, ...makeChainRule(table, from, match, to) };
+      if (!firewall.rules.has(ruleKey(rule))) addRule(firewall, rule);
+    },
   };
 }
 

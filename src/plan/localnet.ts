@@ -1,8 +1,8 @@
-import type { Firewall, KernelState, Sysctl, Table } from '../kernel/state.ts';
+import type { Firewall, KernelState, Sysctl } from '../kernel/state.ts';
 import type { Ref } from '../schemas/common.ts';
 import { localnetKey } from '../schemas/nat.ts';
-import { CHAINS } from './firewall.ts';
-import { addRule, makeChainRule } from './rule.ts';
+import { CHAINS, frameOf } from './firewall.ts';
+import { makeChainRule } from './rule.ts';
 
 /**
  * What a port that is published at 127.0.0.1 needs besides its rules. A packet from 127.0.0.1 leaves by no interface but
@@ -26,20 +26,10 @@ export function addLocalnet(state: KernelState, firewall: Firewall, device: stri
 
 /** The guard and the chain of 127.0.0.1, with the jumps to them. */
 export function addGuard(firewall: Firewall, serves: Ref): void {
-  const chain = (table: Table, name: string, fixed: string[]): void => {
-    firewall.chains.set(`${table} ${name}`, { table, name, fixed, strays: 0 });
-  };
-  const jump = (table: Table, from: string, match: string, to: string): void => {
-    const rule = { serves, table, chain: from, ...makeChainRule(table, from, match, to) };
-    if (!hasComment(firewall, rule.comment)) addRule(firewall, rule);
-  };
+  const { chain, jump } = frameOf(firewall, serves);
   const drop = (match: string): string => makeChainRule('raw', CHAINS.raw, match, 'DROP').spec;
   chain('raw', CHAINS.raw, [drop('-s 127.0.0.0/8 ! -i lo'), drop('-d 127.0.0.0/8 ! -i lo')]);
-  chain('nat', CHAINS.local, []);
+  chain('nat', CHAINS.local);
   jump('raw', 'PREROUTING', '', CHAINS.raw);
   jump('nat', 'OUTPUT', '-d 127.0.0.0/8', CHAINS.local);
-}
-
-function hasComment({ rules }: Firewall, comment: string): boolean {
-  return [...rules.values()].some((rule) => rule.comment === comment);
 }
