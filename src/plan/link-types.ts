@@ -16,12 +16,13 @@ export function compileSingle(
   intent: SingleIntent,
   context: Intent,
 ): void {
-  const { assigned } = link;
-  const kind = singleKind(endKey(link, 'own'), intent, assigned);
-  compileEnd(state, link, 'own', { mac: assigned.mac, kind }, context);
+  const { mac } = link.assigned;
+  const kind = singleKind(intent, makerOf(endKey(link, 'own'), mac));
+  compileEnd(state, link, 'own', { mac, kind }, context);
 }
 
-function singleKind(key: string, intent: SingleIntent, { mac }: LinkAssigned): SingleKind {
+/** @param maker the name under which it is made if it is a tap */
+function singleKind(intent: SingleIntent, maker: string): SingleKind {
   switch (intent.type) {
     case 'macvlan': {
       const { type, mode, parent, parentNamespace } = intent;
@@ -32,7 +33,7 @@ function singleKind(key: string, intent: SingleIntent, { mac }: LinkAssigned): S
       return { type, id, remote, group, port, by: device };
     }
     case 'tap':
-      return { type: 'tun', ...openersOf(intent), maker: makerOf(key, mac) };
+      return { type: 'tun', ...openersOf(intent), maker };
   }
 }
 
@@ -101,8 +102,10 @@ export function isSingle(kind: Device['kind']): kind is SingleKind {
   return kind.type !== 'veth' && kind.type !== 'bridge';
 }
 
+type What = Pick<Device, 'namespace' | 'kind'>;
+
 /** Whether the one can be changed into the other; most of what a device is was said when it was made. */
-export function canBecome(have: Device, want: Device): boolean {
+export function canBecome(have: What, want: What): boolean {
   const [a, b] = [have.kind, want.kind];
   if (a.type === 'macvlan' && b.type === 'macvlan') {
     const isPassthru = [a.mode, b.mode].map((mode) => mode === 'passthru');
@@ -160,16 +163,12 @@ export function optionChangesOfSingle(have: Device, want: Device): Step[] {
 
 /** Whether a change of the intent makes the device anew. */
 export function isMadeAnew(before: SingleIntent, after: SingleIntent): boolean {
-  if (before.type !== after.type) return true;
-  if (before.type === 'macvlan' && after.type === 'macvlan')
-    return (
-      before.parent !== after.parent ||
-      before.parentNamespace !== after.parentNamespace ||
-      (before.mode === 'passthru') !== (after.mode === 'passthru')
-    );
-  if (before.type === 'vxlan' && before.namespace !== after.namespace) return true;
-  const [a, b] = [optionsOf(before), optionsOf(after)];
-  return Object.keys(a).some((name) => a[name] !== b[name]);
+  // The name under which a tap is made says nothing of what it is.
+  const whatOf = (intent: SingleIntent): What => ({
+    namespace: intent.namespace,
+    kind: singleKind(intent, ''),
+  });
+  return !canBecome(whatOf(before), whatOf(after));
 }
 
 /** The fields that say what it is. */
