@@ -97,7 +97,7 @@ export const linkKind: KindService<'link'> = {
   // What was written is not read again.
   reads: (intent) => readsOfLink(intent).map((read) => ({ ...read, sysctls: [] })),
   result: ({ intent: given, assigned }, answers) => {
-    const { mac, peerMac, ends, refusing } = assigned;
+    const { index: _index, peerIndex: _peerIndex, ...chosen } = assigned;
     const intent = resolvedLink(given, assigned);
     const observed = asWritten(intent, parseLink(intent, answers));
     const { index } = observed;
@@ -106,13 +106,7 @@ export const linkKind: KindService<'link'> = {
       ...(index === null ? {} : { index }),
       ...(peerIndex === null ? {} : { peerIndex }),
     };
-    const own = {
-      mac,
-      ...(peerMac === undefined ? {} : { peerMac }),
-      ...(ends === undefined ? {} : { ends }),
-      ...(refusing === undefined ? {} : { refusing }),
-    };
-    return { observed, assigned: { ...own, ...indexes } };
+    return { observed, assigned: { ...chosen, ...indexes } };
   },
   seen: (given, snapshot, assigned) => {
     const intent = resolvedLink(given, assigned);
