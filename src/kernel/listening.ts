@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { addressOf } from '../schemas/range.ts';
 
 /** A socket of the daemon's own namespace that takes what is sent to a port. */
 export interface Listening {
@@ -27,7 +28,7 @@ export function parseSocket(protocol: 'tcp' | 'udp', row: string): Listening[] {
   const [, local = '', , state, , , , , , inode = ''] = row.trim().split(/\s+/);
   const [address = '', port = ''] = local.split(':');
   if (state !== TAKING[protocol]) return [];
-  return [{ protocol, address: addressOf(bytesOf(address)), port: Number.parseInt(port, 16), inode }];
+  return [{ protocol, address: canonicalText(bytesOf(address)), port: Number.parseInt(port, 16), inode }];
 }
 
 /** A row of /proc/net/sctp/eps (net/sctp/proc.c): ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS, an endpoint with its addresses. */
@@ -37,7 +38,7 @@ export function parseEndpoint(row: string): Listening[] {
   return addresses.map((text) => ({
     protocol: 'sctp',
     // The one that it sends from first has a star; IPv6 is printed in full.
-    address: text.includes(':') ? addressOf(text.match(/[0-9a-f]{2}/gi) ?? []) : text.replace('*', ''),
+    address: text.includes(':') ? canonicalText(text.match(/[0-9a-f]{2}/gi) ?? []) : text.replace('*', ''),
     port: Number(port),
     inode,
   }));
@@ -58,18 +59,11 @@ function bytesOf(hex: string): string[] {
 }
 
 /** A socket of IPv6 at `::ffff:A.B.C.D` is one of IPv4 (RFC 4291, section 2.5.5.2). */
-function addressOf(bytes: readonly string[]): string {
+function canonicalText(bytes: readonly string[]): string {
   const isMapped = bytes.slice(0, 12).join('').toLowerCase() === '00000000000000000000ffff';
-  if (bytes.length === 4 || isMapped)
-    return bytes
-      .slice(-4)
-      .map((byte) => Number.parseInt(byte, 16))
-      .join('.');
-  const groups = Array.from({ length: 8 }, (_, at) =>
-    Number.parseInt(bytes.slice(2 * at, 2 * at + 2).join(''), 16).toString(16),
-  );
-  const text = groups.join(':');
-  return text === '0:0:0:0:0:0:0:0' ? '::' : text;
+  return bytes.length === 4 || isMapped
+    ? addressOf(4, BigInt(`0x${bytes.slice(-4).join('')}`))
+    : addressOf(6, BigInt(`0x${bytes.join('')}`));
 }
 
 /** A process that has the socket open; null if none is found. */

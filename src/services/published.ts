@@ -1,10 +1,11 @@
 import type { ResourceRepository, Stored } from '../db/resources.ts';
 import { listeningSockets, processOfSocket, type Listening } from '../kernel/listening.ts';
 import { isLoopback, localnetOf } from '../plan/publish.ts';
-import type { Family } from '../schemas/address.ts';
+import { familyOf, type Family } from '../schemas/address.ts';
 import { HOST } from '../schemas/common.ts';
 import { AUTO_PORT, parsePorts } from '../schemas/format.ts';
 import { natFamily, type DnatIntent, type NatAssigned } from '../schemas/nat.ts';
+import { addressOf, numberOf } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { Problem, taken } from './problem.ts';
 
@@ -89,7 +90,8 @@ export function ruleInFrontOf(
     const text = intent?.type === 'dnat' ? portOf(intent, assigned) : null;
     if (intent?.type !== 'dnat' || text === null) return false;
     const { first, last } = parsePorts(text);
-    const at = hosts.map((each) => ({ address: canonicalText(each) }));
+    // A flag may have it in other words than the rule.
+    const at = hosts.map((each) => ({ address: addressOf(familyOf(each), numberOf(each)) }));
     return port >= first && port <= last && at.some((each) => isMet(intent, assigned, each));
   };
   return names.find(isInFront) ?? null;
@@ -171,18 +173,9 @@ function isMet(intent: DnatIntent, assigned: NatAssigned, { address }: Pick<List
   if (address === '::') return true;
   if ((family === 6) !== address.includes(':')) return false;
   if (address === '0.0.0.0') return true;
-  if (intent.address !== null) return address === canonicalText(intent.address);
+  if (intent.address !== null) return address === intent.address;
   if (isLoopback(address)) return address === '127.0.0.1' && localnetOf(intent, assigned) !== null;
-  return address !== '0:0:0:0:0:0:0:1';
-}
-
-/** As `listeningSockets` writes it. */
-function canonicalText(address: string): string {
-  if (!address.includes(':') || address === '::') return address;
-  const [head = '', tail = ''] = address.split('::');
-  const [left, right] = [head, tail].map((part) => (part === '' ? [] : part.split(':')));
-  const zeros = Array.from({ length: 8 - (left?.length ?? 0) - (right?.length ?? 0) }, () => '0');
-  return address.includes('::') ? [...(left ?? []), ...zeros, ...(right ?? [])].join(':') : address;
+  return address !== '::1';
 }
 
 function isOwn({ inode }: Listening): boolean {
