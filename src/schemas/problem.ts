@@ -126,7 +126,7 @@ export const problemKinds = {
     status: 503,
     title: 'A command did not end in time',
     explanation:
-      'A command was ended because it took too long, and the change was undone. Try again after `Retry-After` seconds.',
+      'A command was ended because it took too long, and the change was undone; or changes before it took too long, and nothing was tried. Try again after `Retry-After` seconds.',
   },
   'shutting-down': {
     status: 503,
