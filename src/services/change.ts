@@ -17,8 +17,11 @@ export interface Change {
   caller: Caller;
   /** Takes over what netnsd has not made: goes alone, so that it can be undone for what it is. */
   adopts?: boolean;
-  /** Looks, in the lane, at what has to be known of the kernel before `prepare`, which throws what it fails with. */
-  survey?: () => Promise<void>;
+  /**
+   * Looks, in the lane and for so long at most, at what has to be known of the kernel before `prepare`, which throws what
+   * it fails with.
+   */
+  survey?: (timeLeftMs: number) => Promise<void>;
   /** How many processes that took. */
   surveyed?: () => number;
   /** Lays the change over the draft, or throws a problem. */

@@ -12,6 +12,7 @@ import { tiesOf } from './kinds.ts';
 import { attemptsOf, identify } from './identities.ts';
 import { commandsOf, planChange, type PlannedChange } from './planned.ts';
 import { Problem, problemOfStore } from './problem.ts';
+import { Queue, type Waiting } from './queue.ts';
 
 interface EngineDeps {
   store: Store;
@@ -28,27 +29,10 @@ export interface Settled {
   isUndone: boolean;
 }
 
-interface Waiting {
-  change: Change;
-  enteredAt: number;
-  /** Answers it when its time is over and it still waits. */
-  timer: NodeJS.Timeout;
-  resolve: (done: Done) => void;
-  reject: (error: unknown) => void;
-}
-
-/** Something else that has the lane for itself while it runs. */
-interface Turn {
-  run: () => Promise<void>;
-}
-
 /** A change that can be, with the resources that it is about. */
 interface Accepted extends Waiting {
   touched: Ref[];
 }
-
-/** So many changes go together at most: what fails with others is tried again alone. */
-const LARGEST_BATCH = 128;
 
 /**
  * The lane: changes go one batch at a time. Those that arrive while others run wait, and then go together:
@@ -57,7 +41,7 @@ const LARGEST_BATCH = 128;
 export class Engine {
   readonly #deps: EngineDeps;
   readonly #journal: Journal;
-  readonly #waiting: (Waiting | Turn)[] = [];
+  readonly #queue: Queue;
   #running: Promise<void> | null = null;
   /** The resources that are being changed, as text. */
   #inHand: ReadonlySet<string> = new Set();
@@ -66,6 +50,10 @@ export class Engine {
   constructor(deps: EngineDeps) {
     this.#deps = deps;
     this.#journal = new Journal(deps.store, deps.log);
+    this.#queue = new Queue({
+      timeoutMs: deps.changeTimeoutMs,
+      onExpired: (waiting) => this.#refuse(waiting, this.#tooLate()),
+    });
   }
 
   /** Makes the change; rejects with `ChangeRefused` if it was not made, with nothing changed. */
@@ -73,9 +61,7 @@ export class Engine {
     if (this.#stopped)
       throw new ChangeRefused(null, new Problem('shutting-down', 'no new changes are taken'));
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#expire(waiting), this.#deps.changeTimeoutMs);
-      const waiting: Waiting = { change, enteredAt: performance.now(), timer, resolve, reject };
-      this.#waiting.push(waiting);
+      this.#queue.add({ change, enteredAt: performance.now(), isAlone: false, resolve, reject });
       this.#running ??= this.#drain();
     });
   }
@@ -89,7 +75,7 @@ export class Engine {
         await run().then(resolve, reject);
         this.#inHand = new Set();
       };
-      this.#waiting.push({ run: turn });
+      this.#queue.add({ run: turn });
       this.#running ??= this.#drain();
     });
   }
@@ -121,44 +107,32 @@ export class Engine {
   async #drain(): Promise<void> {
     // Requests that arrived in the same turn of the event loop go together.
     await new Promise(setImmediate);
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+    for (let next = this.#queue.take(); next !== null; next = this.#queue.take()) {
       if ('run' in next) await next.run();
-      else await this.#runTogether([next, ...this.#takeChanges(LARGEST_BATCH - 1)]);
+      else await this.#runTogether(next);
     }
     this.#running = null;
   }
 
-  /** Those at the head of the queue. */
-  #takeChanges(most: number): Waiting[] {
-    const end = this.#waiting.findIndex((waiting, at) => 'run' in waiting || at === most);
-    return this.#waiting
-      .splice(0, end === -1 ? most : end)
-      .flatMap((waiting) => ('run' in waiting ? [] : [waiting]));
-  }
-
-  async #runTogether(batch: readonly Waiting[]): Promise<void> {
-    for (const { timer } of batch) clearTimeout(timer);
+  async #runTogether(taken: readonly Waiting[]): Promise<void> {
     try {
-      await Promise.all(batch.map(async ({ change }) => change.survey?.()));
-      await this.#runBatch(batch);
+      await Promise.all(
+        taken.map(async (waiting) => waiting.change.survey?.(this.#queue.timeLeftMs(waiting))),
+      );
+      await this.#runBatch(this.#queue.begin(taken));
     } catch (error) {
       // Nobody waits for ever, and the lane goes on; who is answered already stays so.
       this.#deps.log.error({ err: error }, 'a batch of changes failed');
-      for (const waiting of batch) waiting.reject(error);
+      for (const waiting of this.#queue.leave(taken)) waiting.reject(error);
     }
   }
 
-  /** A change that others have kept waiting for too long; nothing was tried. */
-  #expire(waiting: Waiting): void {
-    const at = this.#waiting.indexOf(waiting);
-    if (at !== -1) this.#waiting.splice(at, 1);
-    const { changeTimeoutMs } = this.#deps;
-    this.#refuse(
-      waiting,
-      new Problem(
-        'timeout',
-        `changes before this one took more than ${changeTimeoutMs / 1000} s; nothing was changed, try again`,
-      ),
+  /** What is said of a change that was kept waiting for too long; nothing was tried. */
+  #tooLate(): Problem {
+    const seconds = this.#deps.changeTimeoutMs / 1000;
+    return new Problem(
+      'timeout',
+      `what came before this change took more than ${seconds} s; nothing was changed, try again`,
     );
   }
 
@@ -166,14 +140,10 @@ export class Engine {
     const draft = this.#draft();
     const accepted: Accepted[] = [];
     for (const [at, waiting] of batch.entries()) {
-      if (this.#timeLeftMs(waiting) <= 0) {
-        this.#expire(waiting);
-        continue;
-      }
       // Two changes of one resource don't go together: each is answered with what it made of it, and what is
       // deleted and made again is made anew. What is adopted goes alone.
       if (draft.excludes(waiting.change)) {
-        this.#waiting.unshift(...batch.slice(at));
+        this.#queue.putBack(batch.slice(at));
         break;
       }
       accepted.push(...this.#prepare(waiting, draft));
@@ -184,7 +154,8 @@ export class Engine {
       await this.#make(draft, accepted);
     } catch (error) {
       // Only the one at fault is to fail.
-      if (accepted.length > 1) for (const waiting of accepted) await this.#runBatch([waiting]);
+      if (accepted.length > 1)
+        this.#queue.putBack(accepted.map((waiting) => ({ ...waiting, isAlone: true })));
       else for (const waiting of accepted) waiting.reject(error);
     } finally {
       this.#inHand = new Set();
@@ -219,10 +190,6 @@ export class Engine {
     reject(new ChangeRefused(operation, problem));
   }
 
-  #timeLeftMs({ enteredAt }: Waiting): number {
-    return enteredAt + this.#deps.changeTimeoutMs - performance.now();
-  }
-
   /** Answers all, or throws: then nothing is changed, and several can be tried one by one. */
   async #make(draft: Draft, accepted: readonly Accepted[]): Promise<void> {
     const { store, log } = this.#deps;
@@ -247,7 +214,7 @@ export class Engine {
         durationMs: millisecondsSince(enteredAt),
       };
     };
-    const timeLeftMs = Math.min(...accepted.map((waiting) => this.#timeLeftMs(waiting)));
+    const timeLeftMs = Math.min(...accepted.map((waiting) => this.#queue.timeLeftMs(waiting)));
     const note: Parameters<typeof apply>[0]['note'] = (notes) => this.#journal.note(operations, notes);
     const applied = await apply({ store, processes, log, timeLeftMs, note }, draft, planned, (results) => {
       store.commit(() => {

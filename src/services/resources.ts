@@ -147,7 +147,7 @@ export class ResourceService {
 
   /** What a change would do; throws the problem that it would be refused with. */
   async dryRun(change: Change): Promise<DryRun> {
-    await change.survey?.();
+    await change.survey?.(this.#deps.processes.timeoutMs);
     return this.#deps.engine.dryRun(change);
   }
 
@@ -218,9 +218,8 @@ export class ResourceService {
       kind,
       name,
       caller,
-      survey: async () => {
-        const namespaces = surveyed();
-        seen = namespaces.length === 0 ? null : await survey(namespaces, { ...this.#deps, processes });
+      survey: async (timeLeftMs) => {
+        seen = await survey(surveyed(), { ...this.#deps, processes, timeLeftMs });
       },
       surveyed: () => processes.started(),
       prepare: (draft) => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LimitFunction } from 'p-limit';
 import type { ResourceRepository } from '../db/resources.ts';
 import { CommandFailed } from '../kernel/errors.ts';
@@ -8,21 +9,48 @@ import type { Ref } from '../schemas/common.ts';
 import type { Occupied } from '../schemas/ipam.ts';
 import { lookAt } from './look.ts';
 import { mergePatch } from './merge-patch.ts';
-import { problemOfCommand } from './problem.ts';
+import { Problem, problemOfCommand } from './problem.ts';
 import { namespacesToSurvey } from './subnets.ts';
 
-/** What has addresses in the namespaces: one process each; or why it can't be read. Of one that is not there, nothing. */
+interface Looking {
+  processes: Processes;
+  lookLimit: LimitFunction;
+  timeLeftMs: number;
+}
+
+/**
+ * What has addresses in the namespaces: one process each; or why it can't be read. Of one that is not there, nothing;
+ * null if there is none to look at.
+ */
 export async function survey(
   namespaces: readonly string[],
-  { processes, lookLimit }: { processes: Processes; lookLimit: LimitFunction },
-): Promise<Occupied[] | Error> {
+  { processes, lookLimit, timeLeftMs }: Looking,
+): Promise<Occupied[] | Error | null> {
+  if (namespaces.length === 0) return null;
   const there = namespaces.filter((namespace) => readableInode(namespace) !== null);
   try {
-    const answers = await lookLimit(async () => lookAt(processes, there.map(readOfOccupied)));
+    const inTime = processes.within(timeLeftMs);
+    // Reads that hang may be before it: the lane does not wait for them.
+    const answers = await notLongerThan(
+      timeLeftMs,
+      lookLimit(async () => lookAt(inTime, there.map(readOfOccupied))),
+    );
     return answers.flatMap((answer, at) => (answer === null ? [] : parseOccupied(there[at] ?? '', answer)));
   } catch (error) {
     if (error instanceof CommandFailed) return problemOfCommand(error);
     return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+async function notLongerThan<T>(timeMs: number, looking: Promise<T>): Promise<T> {
+  const isDone = new AbortController();
+  const end = sleep(Math.max(timeMs, 0), null, { signal: isDone.signal }).then(() => {
+    throw new Problem('timeout', 'the kernel could not be looked at in time');
+  });
+  try {
+    return await Promise.race([looking, end]);
+  } finally {
+    isDone.abort();
   }
 }
 

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -91,6 +91,89 @@ describe('a change that takes too long', () => {
         if (path.startsWith('/links/'))
           expect((await ask(server.socketPath, 'DELETE', path))?.status).toBe(204);
       expect(await leftBehind(before)).toEqual([]);
+    },
+  );
+});
+
+/** Asks, and tells how long the answer took. */
+async function askAndTime(
+  ...request: Parameters<typeof ask>
+): Promise<{ answer: Awaited<ReturnType<typeof ask>>; tookMs: number }> {
+  const start = performance.now();
+  const answer = await ask(...request);
+  return { answer, tookMs: performance.now() - start };
+}
+
+describe('a change that came together with one that hangs', () => {
+  /** netnsd with two namespaces; while the brake is pulled, `ip` is slow in `red`, and hangs wherever it says. */
+  async function startSlow(hangsWhere: string) {
+    const where = join(temporaryDirectory(), 'slow');
+    const brake = putBrakeOnIp(
+      `case "$*" in *"-n red"*) touch ${where}; sleep 1; false ;; ${hangsWhere}) true ;; *) false ;; esac`,
+      'exec sleep 1000',
+    );
+    const stateDir = directoryToTearDown();
+    const server = await startServer(['--change-timeout', '2', '--reconcile', 'off'], { stateDir });
+    onTestFinished(brake.release);
+    const send = async (method: string, path: string, body: object) =>
+      askAndTime(server.socketPath, method, path, body);
+    for (const name of ['blue', 'red'])
+      expect((await send('POST', '/namespaces', { name })).answer?.status).toBe(201);
+    return {
+      send,
+      /** Begins a change that is slow: what is asked for until it is made comes together. */
+      startSlowChange: async () => {
+        brake.pull();
+        const slow = send('POST', '/bridges', { name: 'br00', namespace: 'red' });
+        await expect.poll(() => existsSync(where), { interval: 5 }).toBe(true);
+        return { slow };
+      },
+    };
+  }
+
+  const waitedInVain = {
+    status: 503,
+    body: { type: '/problems/timeout', detail: expect.stringContaining('nothing was changed') },
+  };
+
+  it(
+    'is answered when its own time is over: the other is of the same resource',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const { send, startSlowChange } = await startSlow('*"-n blue"*');
+      const link = { name: 'v0', type: 'veth', peer: { namespace: 'blue', interface: 'v0' } };
+      expect((await send('POST', '/links', link)).answer?.status).toBe(201);
+      const { slow } = await startSlowChange();
+      const hung = send('PATCH', '/links/v0', { peer: { mtu: 1400 } });
+      await sleep(50);
+      const same = send('PATCH', '/links/v0', { peer: { mtu: 1300 } });
+      const other = send('POST', '/bridges', { name: 'br00' });
+      expect((await slow).answer?.status).toBe(201);
+      expect((await hung).answer).toMatchObject({ status: 503, body: { type: '/problems/timeout' } });
+      // The undoing of the first has as much time again.
+      expect((await hung).tookMs).toBeGreaterThan(3_500);
+      for (const { answer, tookMs } of [await same, await other]) {
+        expect(answer).toMatchObject(waitedInVain);
+        expect(tookMs).toBeLessThan(3_000);
+      }
+    },
+  );
+
+  it(
+    'is answered when its own time is over: what the other needs to know of the kernel can’t be read',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const { send, startSlowChange } = await startSlow('*-batch*');
+      const { slow } = await startSlowChange();
+      const looking = send('POST', '/bridges', { name: 'br01', subnets: ['10.1.1.0/24'] });
+      const other = send('POST', '/namespaces', { name: 'green' });
+      await sleep(700);
+      const later = send('POST', '/bridges', { name: 'br02', subnets: ['10.1.2.0/24'] });
+      expect((await slow).answer?.status).toBe(201);
+      for (const { answer, tookMs } of [await looking, await other, await later]) {
+        expect(answer).toMatchObject(waitedInVain);
+        expect(tookMs).toBeLessThan(2_500);
+      }
     },
   );
 });
