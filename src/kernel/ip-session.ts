@@ -4,8 +4,8 @@ import { commandInside, type CommandLine } from './command-line.ts';
 import { CommandFailed } from './errors.ts';
 import { parseToolJson } from './json.ts';
 import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
-import { batchLine } from './render.ts';
-import { sysctlFile, sysctlInFile } from './sysctl.ts';
+import { batchLine, printCommand } from './render.ts';
+import { sysctlFile } from './sysctl.ts';
 
 /**
  * Something to be done with a sysctl inside the namespace before `ip` starts there, in the same process. `wait`: until
@@ -21,6 +21,7 @@ export type Prelude =
  */
 export class IpSession {
   readonly #namespace: string;
+  readonly #prelude: readonly Prelude[];
   readonly #conversation: Conversation;
   readonly #lines: AsyncIterator<string>;
   /** As written, for naming the one that failed; `Command failed -:N` counts from 1. */
@@ -30,6 +31,7 @@ export class IpSession {
 
   constructor(processes: Processes, namespace: string, prelude: readonly Prelude[] = []) {
     this.#namespace = namespace;
+    this.#prelude = prelude;
     this.#processes = processes;
     this.#conversation = processes.converse(...commandLine(namespace, prelude));
     // If the process is gone, writing fails; that it is gone is told by the end of its output.
@@ -121,16 +123,23 @@ export class IpSession {
       : this.#written.findLast((line) => line.startsWith('link add ') && line.split(' ').includes(name));
   }
 
+  /** The command of the write that the kernel did not take: those after it were not made. */
+  #refusedSysctl(stderr: string): string | undefined {
+    const namespace = this.#namespace;
+    return this.#prelude
+      .flatMap((operation) => (operation.do === 'write' ? [operation] : []))
+      .filter(({ key, value }) => stderr.includes(`sysctl ${sysctlFile(key)}: cannot be set to '${value}'`))
+      .flatMap(({ key, value }) => printCommand({ tool: 'sysctl', namespace, key, value }))[0];
+  }
+
   async #failure(): Promise<CommandFailed> {
     const { exitCode, stderr } = await this.#conversation;
-    const sysctl = /^sysctl (\S+): cannot be set/m.exec(stderr)?.[1];
-    if (sysctl !== undefined) {
-      const command = `ip netns exec ${this.#namespace} sysctl -w ${sysctlInFile(sysctl)}`;
-      return new CommandFailed(command, exitCode ?? null, stderr, {
+    const refused = this.#refusedSysctl(stderr);
+    if (refused !== undefined)
+      return new CommandFailed(refused, exitCode ?? null, stderr, {
         cause: 'refusal',
         refusal: 'unprocessable',
       });
-    }
     const prefix = this.#namespace === HOST ? 'ip ' : `ip -n ${this.#namespace} `;
     const failedLine = /Command failed -:(\d+)/.exec(stderr)?.[1];
     const line =

@@ -2,22 +2,14 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { CommandFailed } from './errors.ts';
 import { interfaceOfSysctl } from '../schemas/nat.ts';
-import { UnsafeTokenError } from './render.ts';
+import { HOST } from '../schemas/common.ts';
+import { UnsafeTokenError, printCommand } from './render.ts';
 
 /** Where a sysctl stands below /proc/sys; throws unless it is one of the network's. */
 export function sysctlFile(key: string): string {
   if (!/^net(\.[A-Za-z0-9_-][A-Za-z0-9_/-]*)+$/.test(key)) throw new UnsafeTokenError(key);
-  return exchangeSeparators(key);
-}
-
-/** The sysctl that stands in a file below /proc/sys. */
-export function sysctlInFile(file: string): string {
-  return exchangeSeparators(file);
-}
-
-/** sysctl(8): a dot in the name of an interface is written as a slash. */
-function exchangeSeparators(text: string): string {
-  return text.replaceAll(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
+  // sysctl(8): a dot in the name of an interface is written as a slash.
+  return key.replaceAll(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
 }
 
 /** Sysctls of the daemon's own namespace, whose /proc/sys/net is its own: no process is needed. */
@@ -59,7 +51,7 @@ export async function writeHostSysctl(key: string, value: string): Promise<void>
   } catch (error) {
     if (value === '' && !isGone(key)) return;
     const said = error instanceof Error ? error.message : String(error);
-    const command = `sysctl -w ${key}=${value}`;
+    const [command = key] = printCommand({ tool: 'sysctl', namespace: HOST, key, value });
     if (isGone(key)) throw new CommandFailed(command, 1, said, { cause: 'assumption' });
     if (interfaceOfSysctl(key) === null) throw new CommandFailed(command, 1, said);
     throw new CommandFailed(command, 1, said, { cause: 'refusal', refusal: 'unprocessable' });

@@ -57,6 +57,31 @@ describe('the operation of a change', () => {
     ]);
   });
 
+  test('tells which of several sysctls was refused, those before it as done, and none after it', async () => {
+    const { headers, body: problem } = await daemon()
+      .request.post('/namespaces')
+      .send({
+        name: 'blue',
+        sysctls: {
+          'net.ipv4.conf.all.rp_filter': '1',
+          'net.ipv4.ip_local_port_range': '9 1',
+          'net.ipv4.ip_unprivileged_port_start': '80',
+        },
+      })
+      .expect(422);
+    const { body } = await daemon()
+      .request.get(headers['operation'] ?? '')
+      .expect(200);
+    const inBlue = 'ip netns exec blue sysctl -w';
+    const refused = `${inBlue} net.ipv4.ip_local_port_range='9 1'`;
+    expect(problem.command).toBe(refused);
+    const ran = body.commands.filter(({ command }: { command: string }) => command.includes('sysctl -w'));
+    expect(ran).toMatchObject([
+      { command: `${inBlue} net.ipv4.conf.all.rp_filter=1`, exitCode: 0, stderr: '' },
+      { command: refused, exitCode: 64, stderr: problem.stderr },
+    ]);
+  });
+
   test('there is none for a request that does not fit', async () => {
     const { body: before } = await daemon().request.get('/operations?limit=1').expect(200);
     const { headers } = await daemon().request.post('/bridges').send({}).expect(400);
