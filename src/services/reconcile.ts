@@ -219,7 +219,7 @@ export class Reconciler {
         await this.#lookAtEverything();
       if (this.#deps.mode === 'repair') await this.#mendSuspects();
     } catch (error) {
-      // The store may be unwritable, or a tool gone: what is to be done is still to be done at the next turn.
+      // The store may be unwritable, or a tool gone: what is to be done is still to be done, after a pause.
       if (!(error instanceof LaneClosed)) this.#deps.log.error({ err: error }, 'reconciling failed');
       this.#pausedUntil = performance.now() + PAUSE_MS;
     }
@@ -227,8 +227,12 @@ export class Reconciler {
 
   async #lookAtEverything(): Promise<void> {
     const { intervalMs, mode, log } = this.#deps;
+    const wasSuspected = this.#isEverythingSuspected;
     this.#isEverythingSuspected = false;
-    const { drifted } = await this.#sweep();
+    const { drifted } = await this.#sweep().catch((error: unknown) => {
+      this.#isEverythingSuspected ||= wasSuspected;
+      throw error;
+    });
     this.#nextSweepAt = performance.now() + intervalMs;
     const found = new Set(drifted.map(({ ref }) => refText(ref)));
     if (drifted.length > 0) log.info({ drifted: [...found].slice(0, 20), count: found.size }, 'drift');
@@ -259,7 +263,11 @@ export class Reconciler {
     for (const [key] of due) this.#suspected.delete(key);
     if (due.length > 0) {
       this.#deps.log.debug({ suspects: due.map(([key]) => key) }, 'looking at suspects');
-      const { failed } = await this.#repairer.repair(due.map(([, ref]) => ref));
+      const { failed } = await this.#repairer.repair(due.map(([, ref]) => ref)).catch((error: unknown) => {
+        // How far it came is not known; what is in order by then is only looked at.
+        for (const [key, ref] of due) this.#suspected.set(key, ref);
+        throw error;
+      });
       this.#deps.onMended();
       // What failed is tried again when its time has come; what can't be mended is looked at by the next sweep.
       for (const { ref, isHopeless } of failed) if (!isHopeless) this.#suspected.set(refText(ref), ref);

@@ -1,10 +1,12 @@
 import { copyFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
 import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
-import { run } from '../support/shell.ts';
+import { ipJson, run } from '../support/shell.ts';
 import { putInFront } from '../support/wrapper.ts';
 
 const bridge = { name: 'br00', addresses: ['10.1.1.3/24'] };
@@ -97,6 +99,35 @@ describe('a store that is lost while it is open', () => {
     renameSync(`${path}.away`, path);
     expect((await daemon.request.get('/bridges/br00')).status).toBe(404);
     expect((await daemon.request.post('/bridges').send(bridge)).status).toBe(201);
+  });
+
+  it('has all that was suspected meanwhile mended once it is back, without a sweep', async () => {
+    const daemon = await startDaemon({
+      stateDir: temporaryDirectory(),
+      reconcileMode: 'repair',
+      reconcileIntervalMs: 600_000,
+    });
+    const { app, request, stateDir } = daemon;
+    // More than are mended in one turn of the lane: that which fails leaves others.
+    const names = Array.from({ length: 130 }, (_, n) => `br${n}`);
+    await Promise.all(names.map(async (name) => create(request, '/bridges', { name })));
+    const settled = async () => (await request.get('/system')).body.reconcile.settled;
+    await expect.poll(settled).toBe(true);
+    const bridges = async () => (await ipJson('link', 'show', 'type', 'bridge')).length;
+    const path = join(stateDir, 'netnsd.db');
+    renameSync(path, `${path}.away`);
+    // All of it is told at once, and suspected together.
+    const monitor = Number(await run('pgrep', '-f', '^ip .* monitor '));
+    process.kill(monitor, 'SIGSTOP');
+    await run('ip', 'link', 'delete', 'group', '20851');
+    process.kill(monitor, 'SIGCONT');
+    await expect.poll(bridges, { timeout: 5_000 }).toBe(128);
+    const started = app.processesStarted();
+    await sleep(2_000);
+    // It is not tried all the time.
+    expect(app.processesStarted() - started).toBeLessThan(5);
+    renameSync(`${path}.away`, path);
+    await expect.poll(bridges, { timeout: 15_000 }).toBe(names.length);
   });
 
   it('can be saved from the process that has it open, as docs/operations.md says', async () => {
