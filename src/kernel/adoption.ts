@@ -3,9 +3,9 @@ import { familyOf, type Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
 import { familyOfRoute, placeOfRoute, routeKey } from '../schemas/route.ts';
 import { parseInterfaces, parseRoute, type KernelInterface } from './interface.ts';
+import { KERNEL_PROTOCOL, SCOPES, UNICAST } from './iproute-names.ts';
 import { asObject, numberOrNull, text } from './json-fields.ts';
 import { ROUTE_PROTOCOL } from './marks.ts';
-import { token } from './render.ts';
 import type { Answer, Read } from './sessions.ts';
 
 /** A device that is in the kernel, whoever made it. */
@@ -48,8 +48,6 @@ export function marksOf(
   routes: readonly RouteOfProtocol[],
 ): ForeignMarks {
   const others = routes.filter(({ protocol }) => protocol !== ROUTE_PROTOCOL);
-  // Names out of the files of iproute2: what could not be given back is not taken.
-  for (const name of [group, ...others.map(({ protocol }) => protocol)]) token(name);
   return { index, group: ours ? null : group, routes: others };
 }
 
@@ -91,7 +89,7 @@ export function isReplaceable(route: Route, device: string, shown: readonly unkn
   const [entry, another] = parseEntries(shown).filter(
     (each) => each.family === family && placeOfRoute(each.route, family) === placeOfRoute(route, family),
   );
-  return entry?.device === device && entry.protocol !== 'kernel' && another === undefined;
+  return entry?.device === device && entry.protocol !== KERNEL_PROTOCOL && another === undefined;
 }
 
 interface Entry extends RouteOfProtocol {
@@ -113,15 +111,15 @@ function parseEntry(object: Record<string, unknown>): Entry {
   const route = parseRoute(object);
   // Of IPv6 routes only, the kernel tells a preference (RFC 4191).
   const family = 'pref' in object ? 6 : familyOf(route.to);
-  const scope = route.via === null && family === 4 ? 'link' : 'global';
+  const scope = route.via === null && family === 4 ? SCOPES.link : SCOPES.global;
   return {
     route,
     protocol,
     family,
     device: text(object['dev']),
     isPlain:
-      protocol !== 'kernel' &&
-      object['type'] === 'unicast' &&
+      protocol !== KERNEL_PROTOCOL &&
+      object['type'] === UNICAST &&
       object['scope'] === scope &&
       ['medium', undefined].some((preference) => object['pref'] === preference) &&
       Object.keys(object).every((key) => PLAIN_FIELDS.has(key)) &&

@@ -1,11 +1,11 @@
-import { readFileSync, readdirSync } from 'node:fs';
 import { HOST } from '../schemas/common.ts';
 import type { Neighbor, RouteEntry } from '../schemas/inspect.ts';
 import type { Interface } from '../schemas/interface.ts';
 import type { JsonObject } from '../schemas/json-object.ts';
 import { commandInside } from './command-line.ts';
 import { CommandFailed, type FailureCause } from './errors.ts';
-import { parseInterfaces, publicInterface } from './interface.ts';
+import { parseInterfaces, publicInterface, tableOf } from './interface.ts';
+import { ProtocolNames, SCOPES, UNICAST, routeTypeName, scopeName } from './iproute-names.ts';
 import { asObject, numberOrNull, text } from './json-fields.ts';
 import { boundInode, inodeOfProcess } from './namespace.ts';
 import type { Ended, Processes } from './processes.ts';
@@ -38,9 +38,9 @@ export function readsOfRoutes(namespace: string): Read[] {
 }
 
 export function parseRoutes({ shown }: Answer): RouteEntry[] {
-  const tables = new TableNames();
+  const protocols = new ProtocolNames();
   return (['inet', 'inet6'] as const).flatMap((family, at) =>
-    objectsOf(shown[at] ?? []).map((object) => parseRoute(object, family, tables)),
+    objectsOf(shown[at] ?? []).map((object) => parseRoute(object, family, protocols)),
   );
 }
 
@@ -88,7 +88,7 @@ function causeOf({ timedOut, stderr }: Ended): FailureCause | null {
   return null;
 }
 
-function parseRoute(object: JsonObject, family: RouteEntry['family'], tables: TableNames): RouteEntry {
+function parseRoute(object: JsonObject, family: RouteEntry['family'], protocols: ProtocolNames): RouteEntry {
   const nexthops = Array.isArray(object['nexthops']) ? objectsOf(object['nexthops']) : [];
   return {
     to: destinationOf(text(object['dst']) ?? 'default', family),
@@ -96,10 +96,10 @@ function parseRoute(object: JsonObject, family: RouteEntry['family'], tables: Ta
     dev: text(object['dev']),
     metric: numberOrNull(object['metric']),
     src: text(object['prefsrc']),
-    table: tables.numberOf(text(object['table']) ?? 'main'),
-    protocol: text(object['protocol']) ?? 'unspec',
-    scope: text(object['scope']) ?? 'global',
-    type: text(object['type']) ?? 'unicast',
+    table: tableOf(object['table']),
+    protocol: protocols.nameOf(text(object['protocol']) ?? '0'),
+    scope: scopeName(text(object['scope']) ?? SCOPES.global),
+    type: routeTypeName(text(object['type']) ?? UNICAST),
     family,
     nexthops: nexthops.map((nexthop) => ({
       via: gatewayOf(nexthop),
@@ -118,46 +118,6 @@ function gatewayOf(object: JsonObject): string | null {
 function destinationOf(dst: string, family: RouteEntry['family']): string {
   if (dst === 'default' || dst.includes('/')) return dst;
   return `${dst}/${family === 'inet' ? 32 : 128}`;
-}
-
-const RT_TABLES = '/etc/iproute2/rt_tables';
-
-/** The numbers of routing tables. `ip` prints names where it has them; an administrator may give more of them. */
-class TableNames {
-  #given: Map<string, number> | null = null;
-
-  numberOf(printed: string): number | null {
-    const known = { main: 254, local: 255, default: 253, unspec: 0 }[printed];
-    if (known !== undefined) return known;
-    if (/^\d+$/.test(printed)) return Number(printed);
-    this.#given ??= readTableNames();
-    return this.#given.get(printed) ?? null;
-  }
-}
-
-/** Lines `NUMBER NAME`, in the file and in those of the directory beside it (ip-route(8)). */
-function readTableNames(): Map<string, number> {
-  const files = [RT_TABLES, ...filesOf(`${RT_TABLES}.d`)].map(readIfThere);
-  const lines = files.flatMap((file) => [...file.matchAll(/^\s*(\d+|0x[0-9a-f]+)\s+(\S+)/gim)]);
-  return new Map(lines.map(([, number, name = '']) => [name, Number(number)]));
-}
-
-function filesOf(directory: string): string[] {
-  try {
-    return readdirSync(directory).map((name) => `${directory}/${name}`);
-  } catch {
-    // Most machines have no such directory.
-    return [];
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    // Without the file `ip` knows no names but its own.
-    return '';
-  }
 }
 
 /** The objects among what `ip -j` printed; it prints `{}` for what a filter hid. */

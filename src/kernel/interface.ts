@@ -2,10 +2,11 @@ import type { Statistics } from '../schemas/common.ts';
 import type { Interface, ObservedInterface, Route } from '../schemas/interface.ts';
 import type { ObservedOptions } from '../schemas/end.ts';
 import type { JsonObject } from '../schemas/json-object.ts';
+import { linkTypeName } from './iproute-names.ts';
 import { asObject, numberOrNull, text } from './json-fields.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from './marks.ts';
 
-/** One interface as `ip -j -d -s addr show` prints it. */
+/** One interface as `ip -N -j -d -s addr show` prints it. */
 export interface KernelInterface extends Interface {
   /** Whether it bears the mark of what netnsd makes. */
   ours: boolean;
@@ -25,6 +26,9 @@ export interface KernelInterface extends Interface {
   /** What its kind has of its own (`info_data`). */
   kindData: Record<string, unknown>;
 }
+
+/** Of a device that nobody has put into any other. */
+const DEFAULT_GROUP = '0';
 
 /** What there is of an interface that is not there. */
 const absentInterface: ObservedInterface = {
@@ -74,7 +78,7 @@ function parseInterface(object: JsonObject): KernelInterface {
   return {
     index: number(object['ifindex']),
     name: text(object['ifname']) ?? '',
-    type: text(linkInfo['info_kind']) ?? text(object['link_type']) ?? 'unknown',
+    type: text(linkInfo['info_kind']) ?? linkTypeName(text(object['link_type']) ?? 'unknown'),
     mac: text(object['address']),
     mtu: number(object['mtu']),
     up: Array.isArray(object['flags']) && object['flags'].includes('UP'),
@@ -83,7 +87,7 @@ function parseInterface(object: JsonObject): KernelInterface {
     bridge: text(object['master']),
     statistics: statisticsOf(asObject(stats['rx']) ?? {}, asObject(stats['tx']) ?? {}),
     ours: object['group'] === DEVICE_GROUP,
-    group: text(object['group']) ?? 'default',
+    group: text(object['group']) ?? DEFAULT_GROUP,
     farNetworks: farNetworksOf(object['addr_info']),
     peerName: text(object['link']),
     peerIndex: numberOrNull(object['link_index']),
@@ -127,7 +131,7 @@ export function parseOwnRoutes(answer: readonly unknown[]): Route[] {
   });
 }
 
-/** A route as `ip -j route show` prints it. */
+/** A route as `ip -N -j -d route show` prints it. */
 export function parseRoute(object: JsonObject): Route {
   const metric = object['metric'];
   return {
@@ -135,7 +139,7 @@ export function parseRoute(object: JsonObject): Route {
     via: text(object['gateway']),
     metric: typeof metric === 'number' ? metric : null,
     src: text(object['prefsrc']),
-    table: tableNumber(object['table']),
+    table: tableOf(object['table']),
   };
 }
 
@@ -145,13 +149,12 @@ function destination(dst: string): string {
   return `${dst}/${dst.includes(':') ? 128 : 32}`;
 }
 
-/** rt_tables: the three that the kernel names itself; main is not printed. */
-function tableNumber(value: unknown): number {
-  if (value === undefined || value === 'main') return 254;
-  if (value === 'local') return 255;
-  if (value === 'default') return 253;
-  return Number(value);
+/** The number of a routing table. */
+export function tableOf(printed: unknown): number {
+  return printed === undefined ? MAIN_TABLE : Number(printed);
 }
+
+const MAIN_TABLE = 254;
 
 function addressesOf(value: unknown): string[] {
   return addressEntries(value).map(({ local, far, prefixLength }) =>

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { HOST } from '../schemas/common.ts';
 import { commandInside, type CommandLine } from './command-line.ts';
 import { CommandFailed } from './errors.ts';
+import { IP_PRINTS_NUMBERS } from './iproute-names.ts';
 import { parseToolJson } from './json.ts';
 import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
 import { batchLine, printCommand } from './render.ts';
@@ -201,12 +202,12 @@ while [ $# -gt 0 ]; do
       printf '%s' "$3" > "$file" || { echo "sysctl $2: cannot be set to '$3'" >&2; exit 64; }; shift 3 ;;
   esac
 done
-exec ip -j -d -s -batch -`;
+exec ip ${IP_PRINTS_NUMBERS} -j -d -s -batch -`;
 
 function commandLine(namespace: string, prelude: readonly Prelude[]): CommandLine {
   if (prelude.length === 0) {
     const inside = namespace === HOST ? [] : ['-n', namespace];
-    return ['ip', [...inside, '-j', '-d', '-s', '-batch', '-']];
+    return ['ip', [...inside, IP_PRINTS_NUMBERS, '-j', '-d', '-s', '-batch', '-']];
   }
   const operations = prelude.flatMap((operation) => {
     if (operation.do === 'wait') return [operation.do];

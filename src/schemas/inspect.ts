@@ -24,9 +24,7 @@ export const RouteEntry = strictObject(
     dev: nullable(Type.String({ description: 'the interface; null for what leaves by none, or by several' })),
     metric: nullable(Type.Integer()),
     src: nullable(Type.String({ description: 'the source address that is preferred' })),
-    table: nullable(
-      Type.Integer({ description: '254 is main, 255 local; null if ip-route(8) gave a name of its own' }),
-    ),
+    table: Type.Integer({ description: '254 is main, 255 local, whatever the machine calls them' }),
     protocol: Type.String({ description: 'who put it there: kernel, boot, static, dhcp, …; 115 is netnsd' }),
     scope: Type.String({ description: 'global, link, host or a number' }),
     type: Type.String({ description: 'unicast, local, broadcast, multicast, blackhole, unreachable, …' }),
