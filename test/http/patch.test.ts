@@ -43,6 +43,16 @@ describe('PATCH', () => {
     expect(body.status).toMatchObject({ state: 'ready', mtu: 1400 });
   });
 
+  test.each(['/namespaces/blue', '/bridges/br00', '/links/veth00'])(
+    'removes a label of %s with null, whatever it is called',
+    async (path) => {
+      const given = await patch(path, { labels: { firewall: 'on', mtu: 'high' } });
+      expect(given.labels).toMatchObject({ firewall: 'on', mtu: 'high' });
+      const body = await patch(path, { labels: { firewall: null, a: null, b: null } });
+      expect(body.labels).toEqual({ mtu: 'high' });
+    },
+  );
+
   test('is taken as application/json as well', async () => {
     const { body, headers } = await daemon().request.patch('/bridges/br00').send({ stp: true }).expect(200);
     expect(body).toMatchObject({ stp: true, status: { stp: true } });

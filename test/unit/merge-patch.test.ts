@@ -26,4 +26,21 @@ describe('JSON Merge Patch', () => {
   ])('makes of %j by %j', (target, patch, result) => {
     expect(mergePatch(target, patch)).toEqual(result);
   });
+
+  // A bridge without a firewall is not one of which nothing is said.
+  it.each([
+    [{ firewall: { internal: true } }, { firewall: null }, { firewall: null }],
+    [{}, { firewall: null }, { firewall: null }],
+    [
+      { labels: { firewall: 'on', a: 'b' }, firewall: null },
+      { labels: { firewall: null } },
+      { labels: { a: 'b' }, firewall: null },
+    ],
+    [{ a: 'b' }, { labels: { firewall: null } }, { a: 'b', labels: {} }],
+  ])(
+    'makes of %j by %j: null stands for no firewall only where a bridge has its own',
+    (target, patch, result) => {
+      expect(mergePatch(target, patch)).toEqual(result);
+    },
+  );
 });
