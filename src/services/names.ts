@@ -103,6 +103,8 @@ export class Names {
   }
 
   async #writeOn(): Promise<void> {
+    // It must not end before it is kept as the one that is writing: it would be kept for good.
+    await nextTurn();
     try {
       while (this.#waiting.size > 0) {
         for (const namespace of [...this.#waiting].slice(0, MOST_AT_ONCE)) this.#bring(namespace);

@@ -1,11 +1,15 @@
-import { copyFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createStore } from '../../src/db/store.ts';
+import { NameFiles } from '../../src/kernel/name-files.ts';
+import { Names } from '../../src/services/names.ts';
 import { create } from '../support/create.ts';
 import { startDaemon, type Daemon } from '../support/daemon.ts';
 import { kernelDifferences, kernelState } from '../support/kernel-state.ts';
-import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
+import { directoryToTearDown, startServer, temporaryDirectory, type Server } from '../support/server.ts';
 import { ipJson, run } from '../support/shell.ts';
 import { putInFront } from '../support/wrapper.ts';
 
@@ -155,6 +159,67 @@ async function openFile(pid: number, path: string): Promise<string> {
   const number = /(\d+) -> /.exec(line ?? '')?.[1];
   return `/proc/${pid}/fd/${number ?? 'none'}`;
 }
+
+/** The labels of one bridge are full of this, */
+const MARK = 'y';
+
+/** in a store with so many more that SQLite has to read it from the file each time. */
+function fillStore(path: string, name: string): void {
+  const store = createStore(path);
+  const marked = store.resources.get('bridge', name);
+  if (marked === null) throw new Error(`${name} is not recorded`);
+  const withLabels = (filling: string): typeof marked.intent => ({
+    ...marked.intent,
+    labels: { long: filling.repeat(500_000) },
+  });
+  store.commit(() => {
+    store.resources.put({ ...marked, intent: withLabels(MARK) });
+    for (let n = 0; n < 60; n++)
+      store.resources.put({ ...marked, name: `more${n}`, intent: withLabels('x') });
+  });
+  store.close();
+}
+
+const PAGE_BYTES = 4096;
+
+/** Damages the labels of that one, and nothing else (sqlite.org/fileformat2.html, 1.6). */
+function damageMarked(path: string): void {
+  const content = readFileSync(path);
+  for (let at = 0; at < content.length; at += PAGE_BYTES) {
+    const page = content.subarray(at, at + PAGE_BYTES);
+    if (page.subarray(4).every((byte) => byte === MARK.charCodeAt(0))) page.fill(0xa5);
+  }
+  writeFileSync(path, content);
+}
+
+describe('a store in which something can’t be read for a while', () => {
+  it('has the files of names written again once it can', async () => {
+    const stateDir = directoryToTearDown();
+    const namesDir = temporaryDirectory();
+    const { request, stop } = await startDaemon({ stateDir, namesDir });
+    await create(request, '/bridges', { name: 'br00', subnets: ['10.1.1.0/24'] });
+    await create(request, '/namespaces', { name: 'blue' });
+    const peer = { namespace: 'blue', interface: 'eth0', addresses: ['auto'] };
+    await create(request, '/links', { name: 'v0', type: 'veth', bridge: 'br00', peer });
+    await stop();
+
+    const path = join(temporaryDirectory(), 'netnsd.db');
+    copyFileSync(join(stateDir, 'netnsd.db'), path);
+    fillStore(path, 'br00');
+    const sound = readFileSync(path);
+    const store = createStore(path);
+    onTestFinished(() => store.close());
+    const names = new Names({ store, log: pino({ level: 'silent' }), files: new NameFiles(namesDir) });
+    const hosts = join(namesDir, 'blue', 'hosts');
+    rmSync(hosts);
+    damageMarked(path);
+    await names.check();
+    expect(existsSync(hosts)).toBe(false);
+    writeFileSync(path, sound);
+    await names.check();
+    expect(existsSync(hosts)).toBe(true);
+  });
+});
 
 const full = { status: 507, type: '/problems/limit-reached' };
 
