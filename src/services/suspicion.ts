@@ -1,41 +1,37 @@
-import type { ResourceRepository, Stored } from '../db/resources.ts';
+import type { ResourceRepository } from '../db/resources.ts';
 import { CHAIN_PREFIX } from '../kernel/firewall.ts';
 import type { FirewallEvent, RuleEvent } from '../kernel/firewall-monitor-text.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
-import type { LinkEvent, NetconfEvent, RouteEvent } from '../kernel/monitor-text.ts';
+import type { LinkEvent, Nsid, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
 import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
 import { CHAINS } from '../plan/firewall.ts';
-import { resolvedBridge, resolvedLink } from '../plan/ipam.ts';
 import { routeKeyIn } from '../schemas/route.ts';
 import { rulesOfNat } from '../plan/nat.ts';
 import type { Family } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
-import type { InterfaceIntent } from '../schemas/interface.ts';
-import { forwardingKey } from '../schemas/nat.ts';
 import { isSameValue } from '../schemas/sysctl.ts';
 import { rulesIn } from './bridge-firewall.ts';
 import { chainMarksIn } from './chain-marks.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
+import {
+  hasAddress,
+  intendedOfBridge,
+  intendedOfLink,
+  isAsIntended,
+  type DeviceAtStart,
+  type Intended,
+} from './intended.ts';
 import { firewallTie } from './nat-ties.ts';
-import type { SeenAddress, SeenLink, SeenSpace } from './watch-window.ts';
-
-/** An interface of a resource, as it is to be, and by which index it was last seen. */
-interface Intended extends InterfaceIntent {
-  interface: string;
-  namespace: string;
-  /** The bridge that it is a port of, by its resource name. */
-  bridge: string | null;
-  assignedMac: string;
-  stp: boolean | null;
-  ageingSeconds: number | null;
-  index: number | null;
-}
+import { isWhole, partsOfSysctl, sameness } from './told-sysctls.ts';
+import type { SeenAddress, SeenLink, SeenNetconf, SeenSpace } from './watch-window.ts';
 
 interface Options {
   resources: ResourceRepository;
-  /** Devices that were up when the watch began, as `NAMESPACE INDEX`. */
-  upAtStart: ReadonlySet<string>;
+  /** Those of netnsd when the watch began, as `NAMESPACE INDEX`. */
+  atStart: ReadonlyMap<string, DeviceAtStart>;
+  /** What a device is called that was told of since. */
+  nameOf: (nsid: Nsid, index: number) => string | null;
 }
 
 /**
@@ -130,11 +126,15 @@ export class Suspicion {
       return;
     }
     const { wasUp, wentDown, leftMaster } = link;
-    const stayedUp = !wentDown || !(wasUp ?? this.#options.upAtStart.has(`${namespace} ${latest.index}`));
+    const stayedUp = !wentDown || !(wasUp ?? this.#wasUpAtStart(namespace, latest.index));
     // The kernel does not tell of the routes that go with a device that goes down.
     const hasItsRoutes = stayedUp || end.routes.length === 0;
     if (!isAsIntended(end, latest) || !hasItsRoutes || !this.#isWhereIntended(end, latest, leftMaster))
       this.#add(ref);
+  }
+
+  #wasUpAtStart(namespace: string, index: number): boolean {
+    return this.#options.atStart.get(`${namespace} ${index}`)?.up === true;
   }
 
   /** What could not be made for want of an interface may be made now. */
@@ -180,18 +180,52 @@ export class Suspicion {
     if (deleted || !isSame) this.#add(ref);
   }
 
-  #netconf(namespace: string, { family, what, fields }: NetconfEvent): void {
+  #netconf(namespace: string, netconf: SeenNetconf): void {
+    const { family, what, fields } = netconf.latest;
     if (what === 'all' && fields['forwarding'] === '0')
       for (const ref of this.#rulesOf(namespace, family)) this.#add(ref);
+    const names = isWhole(what) ? [what] : this.#namesIn(namespace, netconf);
     const stored = namespace === HOST ? null : this.#resources.get('namespace', namespace);
-    if (stored === null) return;
-    for (const [key, value] of Object.entries(stored.intent.sysctls)) {
+    const ofNamespace = stored?.intent.sysctls ?? {};
+    const isOther = Object.entries(ofNamespace).some(([key, value]) => {
       const { device, field } = partsOfSysctl(family, key);
-      // Of a device in another namespace the name is not to be had.
-      const isSame = isWhole(device) || isWhole(what) ? device === what : true;
       const told = fields[field];
-      if (isSame && told !== undefined && !isSameValue(told, value)) this.#add(stored);
-    }
+      // Of a device in another namespace the name is not always to be had.
+      const isSame = names.includes(device) || (names.length === 0 && !isWhole(device));
+      return isSame && told !== undefined && !isSameValue(told, value);
+    });
+    if (isOther && stored !== null) this.#add(stored);
+    if (isWhole(what)) return;
+    const ends = this.#endsOf(namespace, names).map(
+      ([ref, end]) => [ref, sameness(end, netconf, ofNamespace)] as const,
+    );
+    // It may be any of them: then what one of them is to have is taken to be its.
+    if (names.length === 0 && ends.some(([, same]) => same.includes(true))) return;
+    for (const [ref, same] of ends) if (same.includes(false)) this.#add(ref);
+  }
+
+  /** What the device is called that sysctls were told of; empty if that can't be told. */
+  #namesIn(namespace: string, { latest: { nsid, what }, indexes }: SeenNetconf): string[] {
+    const { atStart, nameOf } = this.#options;
+    const heard = indexes.flatMap(
+      (index) => nameOf(nsid, index) ?? atStart.get(`${namespace} ${index}`)?.name ?? [],
+    );
+    // Of what was not told of since the watch began, the name is that of a device here.
+    return what === 'lo' || namespace === HOST ? [...heard, what] : heard;
+  }
+
+  /** The interfaces by these names; without any, all in the namespace. */
+  #endsOf(namespace: string, names: readonly string[]): [Ref, Intended][] {
+    const refs =
+      names.length === 0
+        ? this.#resources.referrers({ kind: 'namespace', name: namespace })
+        : names.flatMap((name) => this.#claimant(namespace, interfaceTie(name)) ?? []);
+    return refs.flatMap((ref) =>
+      this.#intended(ref)
+        .filter((end) => end.namespace === namespace)
+        .filter((end) => names.length === 0 || names.includes(end.interface))
+        .map((end): [Ref, Intended] => [ref, end]),
+    );
   }
 
   #rule(namespace: string, { owner, comment, deleted, family }: RuleEvent, rules: readonly Ref[]): void {
@@ -228,70 +262,8 @@ export class Suspicion {
   }
 }
 
-/** But for what it is a port of. */
-function isAsIntended(end: Intended, event: LinkEvent): boolean {
-  return (
-    event.group === DEVICE_GROUP &&
-    (end.index === null || end.index === event.index) &&
-    event.up === end.up &&
-    event.mtu === end.mtu &&
-    (event.mac === end.assignedMac || end.assignedMac === '') &&
-    (end.stp === null || event.stp === end.stp) &&
-    (end.ageingSeconds === null || event.ageingSeconds === end.ageingSeconds)
-  );
-}
-
-function intendedOfBridge(stored: Stored<'bridge'> | null): Intended[] {
-  if (stored === null) return [];
-  const { assigned, observed } = stored;
-  const intent = resolvedBridge(stored.intent, assigned);
-  return [{ ...intent, bridge: null, assignedMac: assigned.mac, index: observed?.index ?? null }];
-}
-
-function intendedOfLink(stored: Stored<'link'> | null): Intended[] {
-  if (stored === null) return [];
-  const { assigned, observed } = stored;
-  const intent = resolvedLink(stored.intent, assigned);
-  const noBridge = { stp: null, ageingSeconds: null };
-  const own = { ...intent, ...noBridge, assignedMac: assigned.mac, index: observed?.index ?? null };
-  if (intent.type !== 'veth') return [own];
-  const { peerMac: assignedMac = '' } = assigned;
-  const index = observed !== null && 'peer' in observed ? observed.peer.index : null;
-  return [own, { ...intent.peer, ...noBridge, assignedMac, index }];
-}
-
-function hasAddress(namespace: string, address: string): (end: Intended) => boolean {
-  return (end) => end.namespace === namespace && end.addresses.includes(address);
-}
-
-/** Of a sysctl that the kernel tells of; empty for any other. */
-function partsOfSysctl(family: Family, key: string): { device: string; field: string } {
-  // Two names for one thing (ip-sysctl of the kernel).
-  const name = key === forwardingKey(4) ? 'net.ipv4.conf.all.forwarding' : key;
-  const [, device = '', field = ''] =
-    new RegExp(`^net\\.ipv${family}\\.conf\\.(.+)\\.([^.]+)$`).exec(name) ?? [];
-  return { device, field };
-}
-
-/** `all` and `default` are no devices. */
-function isWhole(what: string): boolean {
-  return what === 'all' || what === 'default';
-}
-
 /** One of ours has gone. Or one of ours may bear another name: of that the kernel tells the new one alone. */
 function isOddChain({ chain, deleted }: { chain: string; deleted: boolean }): boolean {
   const ours: readonly string[] = [...Object.values(CHAINS), ...Object.values(BRIDGE_CHAINS)];
   return deleted ? chain.startsWith(CHAIN_PREFIX) && ours.includes(chain) : !ours.includes(chain);
-}
-
-/** Devices that are to be up, as `NAMESPACE INDEX`: what was told of none yet is taken to have been up. */
-export function devicesUp(resources: ResourceRepository): Set<string> {
-  const everything = { after: null, limit: -1, labels: [], references: [] };
-  const ends = [
-    ...resources.list('bridge', everything).flatMap(intendedOfBridge),
-    ...resources.list('link', everything).flatMap(intendedOfLink),
-  ];
-  return new Set(
-    ends.flatMap(({ up, namespace, index }) => (up && index !== null ? [`${namespace} ${index}`] : [])),
-  );
 }

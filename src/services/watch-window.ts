@@ -8,6 +8,7 @@ import type {
   NsidEvent,
   RouteEvent,
 } from '../kernel/monitor-text.ts';
+import { HeardNames } from './heard-names.ts';
 
 /** A device, by the latest event of it. */
 export interface SeenLink {
@@ -26,13 +27,23 @@ export interface SeenAddress {
   lostBy: number | null;
 }
 
+/** Sysctls of an interface, or of `all` or `default`. */
+export interface SeenNetconf {
+  /** With all fields that were told. */
+  latest: NetconfEvent;
+  /** Those that somebody has written: each is told alone. Of a device that comes, all are told at once. */
+  written: Set<string>;
+  /** Of the devices that it may be about. */
+  indexes: number[];
+}
+
 /** What was told of one namespace: of each object the latest only. */
 export interface SeenSpace {
   /** By index. */
   links: Map<number, SeenLink>;
   addresses: Map<string, SeenAddress>;
   routes: Map<string, RouteEvent>;
-  netconfs: Map<string, NetconfEvent>;
+  netconfs: Map<string, SeenNetconf>;
 }
 
 /** What was told since it was last asked for. */
@@ -49,13 +60,16 @@ export interface Seen {
   everything: boolean;
 }
 
+type Known = Pick<LinkEvent, 'name' | 'up' | 'isPort'>;
+
 /** So many objects are kept; if more change at once, looking at everything is cheaper. */
 const MOST_OBJECTS = 50_000;
 
 /** Collects events, and forgets all but the latest of each object. */
 export class WatchWindow {
   /** Outlives the window: each device as last told of. */
-  readonly #known = new Map<Nsid, Map<number, Pick<LinkEvent, 'up' | 'isPort'>>>();
+  readonly #known = new Map<Nsid, Map<number, Known>>();
+  readonly #heard = new HeardNames();
   #seen: Seen = nothing();
   #objects = 0;
 
@@ -89,12 +103,9 @@ export class WatchWindow {
         space.routes.set(`${event.family} ${to} ${metric} ${table}`, event);
         break;
       }
-      case 'netconf': {
-        const key = `${event.family} ${event.what}`;
-        const fields = { ...space.netconfs.get(key)?.fields, ...event.fields };
-        space.netconfs.set(key, { ...event, fields });
+      case 'netconf':
+        this.#noteNetconf(space, event);
         break;
-      }
     }
   }
 
@@ -129,9 +140,24 @@ export class WatchWindow {
     if (!links.has(link.latest.index)) links.set(link.latest.index, link);
   }
 
+  /** What a device is called that was told of; null if it was not. */
+  readonly nameOf = (nsid: Nsid, index: number): string | null =>
+    this.#known.get(nsid)?.get(index)?.name ?? null;
+
+  #noteNetconf({ netconfs }: SeenSpace, event: NetconfEvent): void {
+    const key = `${event.family} ${event.what}`;
+    const before = netconfs.get(key);
+    const told = Object.keys(event.fields);
+    netconfs.set(key, {
+      latest: { ...event, fields: { ...before?.latest.fields, ...event.fields } },
+      written: new Set([...(before?.written ?? []), ...(told.length === 1 ? told : [])]),
+      indexes: [...new Set([...(before?.indexes ?? []), ...this.#heard.indexesOf(event.what)])],
+    });
+  }
+
   #noteLink({ links }: SeenSpace, event: LinkEvent): void {
-    const devices = this.#known.get(event.nsid) ?? new Map<number, Pick<LinkEvent, 'up' | 'isPort'>>();
-    const { nsid, index, up, isPort } = event;
+    const devices = this.#known.get(event.nsid) ?? new Map<number, Known>();
+    const { nsid, index, name, up, isPort } = event;
     const known = devices.get(index);
     const before = links.get(index);
     links.set(index, {
@@ -140,8 +166,13 @@ export class WatchWindow {
       wentDown: before?.wentDown === true || !up,
       leftMaster: before?.leftMaster === true || (known?.isPort === true && !isPort),
     });
-    if (event.deleted) devices.delete(index);
-    else devices.set(index, { up, isPort });
+    if (event.deleted) {
+      devices.delete(index);
+      this.#heard.forget(index);
+    } else {
+      devices.set(index, { name, up, isPort });
+      this.#heard.note(index, name);
+    }
     this.#known.set(nsid, devices);
   }
 

@@ -11,7 +11,8 @@ import { FirewallWatch } from './firewall-watch.ts';
 import { routeTie } from './interface.ts';
 import { NamespaceIds } from './namespace-ids.ts';
 import { firewallTie } from './nat-ties.ts';
-import { Suspicion, devicesUp } from './suspicion.ts';
+import { devicesAtStart, type DeviceAtStart } from './intended.ts';
+import { Suspicion } from './suspicion.ts';
 import { WatchWindow, type Seen } from './watch-window.ts';
 
 export interface Suspects {
@@ -62,7 +63,7 @@ export class Watch {
   readonly #deferred = new Map<string, Ref>();
   /** Namespaces whose rules must all be looked at. */
   readonly #lostRules = new Set<string>();
-  #upAtStart: ReadonlySet<string> = new Set();
+  #atStart: ReadonlyMap<string, DeviceAtStart> = new Map();
   #state: 'off' | 'starting' | 'on' | 'stopped' = 'off';
   #timer: NodeJS.Timeout | null = null;
   #firstAt = 0;
@@ -107,7 +108,7 @@ export class Watch {
     if (this.#state !== 'off') return;
     this.#state = 'starting';
     const { store } = this.#options;
-    this.#upAtStart = devicesUp(store.resources);
+    this.#atStart = devicesAtStart(store.resources);
     this.#names.start();
     await Promise.all([this.#monitor.start(), this.#firewalls.start()]);
     await this.#ids.ensure(this.#recordedNames());
@@ -238,10 +239,9 @@ export class Watch {
 
   async #suspectsOf(seen: Seen): Promise<Suspects> {
     await this.#identify(seen);
-    const suspicion = new Suspicion({
-      resources: this.#options.store.resources,
-      upAtStart: this.#upAtStart,
-    });
+    const { resources } = this.#options.store;
+    const { nameOf } = this.#window;
+    const suspicion = new Suspicion({ resources, atStart: this.#atStart, nameOf });
     for (const [nsid, space] of seen.spaces) {
       const namespace = nsid === null ? HOST : this.#ids.nameOf(nsid);
       if (namespace !== null) suspicion.inNamespace(namespace, space);

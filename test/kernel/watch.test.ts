@@ -43,8 +43,9 @@ async function build(): Promise<Watched> {
     type: 'veth',
     namespace: 'blue',
     bridge: 'inner',
-    peer: { interface: 'p1', namespace: 'blue', mtu: 1400 },
+    peer: { interface: 'p1', namespace: 'blue', mtu: 1400, sysctls: { 'ipv4.conf.proxy_arp': '1' } },
   });
+  await create('bridge', { name: 'net0', subnets: ['10.5.0.0/24'], firewall: null });
   await create('nat', { name: 'out', type: 'masquerade', source: '10.1.1.0/24', outInterface: 'uplink0' });
   await create('nat', {
     name: 'www',
@@ -190,6 +191,16 @@ const drifts: { name: string; by: string; suspects: string[]; after?: string }[]
     by: `${inBlue} sysctl -qw net.ipv4.conf.lo.proxy_arp=1`,
     suspects: ['namespace/blue'],
   },
+  {
+    name: 'what netnsd has set of a bridge changed',
+    by: 'sysctl -qw net.ipv4.conf.net0.rp_filter=1',
+    suspects: ['bridge/net0'],
+  },
+  {
+    name: 'a sysctl of an end in a namespace changed',
+    by: `${inBlue} sysctl -qw net.ipv4.conf.p1.proxy_arp=0`,
+    suspects: ['link/port'],
+  },
   { name: 'a rule deleted', by: 'iptables -t nat -D NETNSD-SNAT 1', suspects: ['nat/out'] },
   { name: 'an IPv6 rule deleted', by: 'ip6tables -t nat -F NETNSD-SNAT', suspects: ['nat/six'] },
   {
@@ -241,12 +252,37 @@ describe('the watch', () => {
     if (after !== undefined) await sh(after);
   });
 
+  it('knows sysctls of what was there before it began, by whatever name that is told', async () => {
+    const watched = await startWatched();
+    const { create, watch } = watched;
+    await create('namespace', { name: 'blue' });
+    await create('bridge', { name: 'net0' });
+    const sysctls = { 'ipv4.conf.rp_filter': '2' };
+    for (const name of ['v0', 'v1'])
+      await create('link', {
+        name,
+        type: 'veth',
+        sysctls,
+        bridge: 'net0',
+        peer: { namespace: 'blue', interface: name, sysctls },
+      });
+    await watch.start();
+    await watched.settle();
+    expect(watched.suspects()).toEqual([]);
+    await sh('sysctl -qw net.ipv4.conf.v1.rp_filter=1');
+    expect(await watched.nextSuspects()).toEqual(['link/v1']);
+    await sh(`${inBlue} sysctl -qw net.ipv4.conf.v0.rp_filter=1`);
+    expect(await watched.nextSuspects()).toContain('link/v0');
+  });
+
   it('suspects nothing of what netnsd does itself, alone or in a crowd', async () => {
     const watched = await build();
     const { create, patch, remove } = watched;
     await patch('link', 'web', { mtu: 1400, peer: { mtu: 1400, up: false } });
     await patch('link', 'web', { bridge: null, peer: { up: true, routes: [] } });
     await patch('bridge', 'br00', { stp: true, ageingSeconds: 20, addresses: ['10.1.1.4/24'] });
+    await patch('bridge', 'net0', { subnets: [] });
+    await patch('bridge', 'net0', { subnets: ['10.6.0.0/24'] });
     await patch('nat', 'out', { forward: 'any' });
     await patch('namespace', 'blue', { sysctls: { 'net.ipv4.ip_forward': '1' } });
     const numbers = Array.from({ length: 60 }, (_, n) => n);
@@ -257,9 +293,11 @@ describe('the watch', () => {
           name: `v${n}`,
           type: 'veth',
           bridge: 'br00',
+          sysctls: { 'ipv4.conf.rp_filter': String(n % 2) },
           peer: {
             interface: 'eth0',
             namespace: `n${n}`,
+            sysctls: { 'ipv4.conf.rp_filter': String(n % 3) },
             addresses: [`10.1.1.${n + 10}/24`],
             routes: [{ to: 'default', via: '10.1.1.4' }],
           },
