@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Family } from '../schemas/address.ts';
 import type { Route } from '../schemas/interface.ts';
+import { byAllNames } from '../schemas/sysctl.ts';
 import { showRoutesTo } from './adoption.ts';
 import { CommandFailed } from './errors.ts';
 import { saveFirewall, type SavedFirewall } from './firewall.ts';
@@ -93,7 +94,7 @@ function insideOf({ shown, sysctls }: Answer, extras: Extras | undefined): Insid
     ports: Map.groupBy(interfaces, (entry) => textOf(entry, 'master')),
     ownRoutes: Map.groupBy(routes, (entry) => textOf(entry, 'dev')),
     routesTo: routesTo.flat(),
-    sysctls,
+    sysctls: byAllNames(sysctls),
     extras,
   };
 }

@@ -3,7 +3,7 @@ import type { Step } from '../kernel/step.ts';
 import type { Difference } from '../schemas/common.ts';
 import type { NamespaceIntent, ObservedNamespace } from '../schemas/namespace.ts';
 import type { Placed } from '../schemas/resource.ts';
-import { isSameValue } from '../schemas/sysctl.ts';
+import { isSameValue, oneName } from '../schemas/sysctl.ts';
 import { isHost, namespaceRef, type Intent } from './intent.ts';
 
 /** Adds what a namespace is to have to the state. */
@@ -21,7 +21,8 @@ export function compileNamespace(
       intent.pid === null ? { type: 'made' } : { type: 'adopted', pid: intent.pid, inode: assigned.inode },
     loopbackUp: intent.pid === null ? true : null,
   });
-  for (const [key, value] of Object.entries(intent.sysctls)) {
+  for (const [given, value] of Object.entries(intent.sysctls)) {
+    const key = oneName(given);
     const id = `${intent.name} ${key}`;
     state.sysctls.set(id, {
       serves,

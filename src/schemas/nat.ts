@@ -3,6 +3,7 @@ import { familyOf, type Family } from './address.ts';
 import { InterfaceName, Labels, ResourceName, formatted, metaFields, statusFields } from './common.ts';
 import { byType, nullable, ref, strictObject } from './object.ts';
 import { mergePatchSchema } from './patch.ts';
+import { IPV4_FORWARDING } from './sysctl.ts';
 
 const forwardModes = ['established', 'any', 'none'] as const;
 
@@ -264,7 +265,7 @@ export function natFamily(nat: NatIntent): Family {
 
 /** The sysctl that a rule turns on. */
 export function forwardingKey(family: Family): string {
-  return family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding';
+  return family === 4 ? IPV4_FORWARDING.name : 'net.ipv6.conf.all.forwarding';
 }
 
 /** The sysctl that lets packets from 127.0.0.1 leave by an interface, and those to it come in there (ip-sysctl.rst). */

@@ -1,5 +1,22 @@
 import ipaddr from 'ipaddr.js';
 
+/** Two names of one thing (ip-sysctl.rst): whether the namespace forwards IPv4. */
+export const IPV4_FORWARDING = {
+  name: 'net.ipv4.ip_forward',
+  alias: 'net.ipv4.conf.all.forwarding',
+} as const;
+
+/** The one name of what has two. By it alone it is written, and what was there before is kept. */
+export function oneName(key: string): string {
+  return key === IPV4_FORWARDING.alias ? IPV4_FORWARDING.name : key;
+}
+
+/** What was read, by all names that it has. */
+export function byAllNames(values: Readonly<Record<string, string>>): Record<string, string> {
+  const { name, alias } = IPV4_FORWARDING;
+  return values[name] === undefined ? { ...values } : { ...values, [alias]: values[name] };
+}
+
 /** The value of a sysctl as one line: the kernel prints tabs between the numbers of one that has several. */
 function words(value: string): string {
   return value.trim().split(/\s+/).join(' ');

@@ -23,8 +23,8 @@ import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import type { LinkIntent } from '../schemas/link.ts';
 import { forwardingKey } from '../schemas/nat.ts';
-import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft, Touched } from './draft.ts';
+import { checkForwarding, forwardingTie } from './forwarding.ts';
 import { checkReference } from './interface.ts';
 import { firewallTie } from './nat-ties.ts';
 import { readForwarding, saveIfThere } from './nat.ts';
@@ -32,11 +32,6 @@ import { Problem, invalidField } from './problem.ts';
 
 /** How the firewall of any bridge stands in needs, beside `firewallTie`: nat rules need no list of bridges. */
 export const BRIDGE_FIREWALL_TIE = 'firewall of a bridge';
-
-/** How forwarding stands in needs of those that are no nat rules. */
-export function forwardingTie(family: Family): string {
-  return `forwarding ${family}`;
-}
 
 const DEFAULTS: BridgeFirewall = {
   isolated: true,
@@ -87,16 +82,8 @@ export function checkFirewall(intent: BridgeIntent, draft: Draft): void {
         { references: [{ kind: 'bridge', name }] },
       );
   }
-  for (const family of routedFamilies(intent)) {
-    const key = forwardingKey(family);
-    const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
-    if (value !== undefined && !isSameValue(value, '1'))
-      throw new Problem(
-        'unprocessable',
-        `/firewall/inbound: \`any\` needs forwarding, and ${intent.namespace} asks for ${key} = ${value}; change that first`,
-        { references: [{ kind: 'namespace', name: intent.namespace }] },
-      );
-  }
+  for (const family of routedFamilies(intent))
+    checkForwarding('/firewall/inbound: `any`', intent.namespace, family, draft);
 }
 
 export function tiesOfFirewall(intent: BridgeIntent): Pick<Ties, 'references' | 'needs'> {

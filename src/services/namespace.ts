@@ -13,16 +13,13 @@ import { answerFrom } from '../kernel/snapshot.ts';
 import { namespacePath } from '../kernel/marks.ts';
 import { differencesOfNamespace } from '../plan/namespace.ts';
 import { HOST } from '../schemas/common.ts';
-import { forwardingKey } from '../schemas/nat.ts';
 import type { NamespaceIntent } from '../schemas/namespace.ts';
-import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft } from './draft.ts';
-import { forwardingTie } from './bridge-firewall.ts';
 import { checkSysctlsOfNamespace } from './end.ts';
+import { checkForwardingOfNamespace } from './forwarding.ts';
 import { checkIpv6OfNamespace } from './ipv6.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
-import { firewallTie } from './nat-ties.ts';
 import { Problem, taken } from './problem.ts';
 
 export const namespaceKind: KindService<'namespace'> = {
@@ -31,7 +28,7 @@ export const namespaceKind: KindService<'namespace'> = {
   check: (intent, draft, before) => {
     const inode = intent.pid === null ? null : adoptedInode(intent, intent.pid, before, draft);
     if (before !== null) checkStaysSame(before, intent, inode, draft);
-    checkForwarding(intent, draft);
+    checkForwardingOfNamespace(intent, draft);
     checkSysctlsOfNamespace(intent, draft);
     checkIpv6OfNamespace(intent, draft);
   },
@@ -130,20 +127,4 @@ function checkStaysSame(
       references,
     },
   );
-}
-
-function checkForwarding({ name, sysctls }: NamespaceIntent, draft: Draft): void {
-  for (const family of [4, 6] as const) {
-    const key = forwardingKey(family);
-    const references = [
-      ...draft.needing({ namespace: name, what: firewallTie(family) }).filter(({ kind }) => kind === 'nat'),
-      ...draft.needing({ namespace: name, what: forwardingTie(family) }),
-    ];
-    const value = sysctls[key];
-    if (value === undefined || isSameValue(value, '1') || references.length === 0) continue;
-    const needing = references.some(({ kind }) => kind === 'nat') ? 'nat rules need' : 'a bridge needs';
-    throw new Problem('unprocessable', `/sysctls: ${key} must stay 1 while ${needing} forwarding there`, {
-      references,
-    });
-  }
 }

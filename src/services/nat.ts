@@ -23,15 +23,15 @@ import {
   type ObservedNat,
   type SnatIntent,
 } from '../schemas/nat.ts';
-import { isSameValue } from '../schemas/sysctl.ts';
 import type { Draft } from './draft.ts';
+import { checkForwarding } from './forwarding.ts';
 import { checkReference, interfaceTie } from './interface.ts';
 import type { KindService } from './kind.ts';
 import { lookAt } from './look.ts';
 import { resolveNames } from './nat-names.ts';
 import { firewallTie, localnetTie } from './nat-ties.ts';
 import { checkOverlap } from './outgoing.ts';
-import { Problem, invalidField } from './problem.ts';
+import { invalidField } from './problem.ts';
 import { checkPublished, choosePort, publishedTie } from './published.ts';
 import { targetOf } from './reflecting.ts';
 
@@ -48,16 +48,7 @@ export const natKind: KindService<'nat'> = {
       checkReference('/bridge', 'bridge', intent.bridge, draft);
     if (intent.type === 'dnat') checkTarget(intent, draft, before);
     else checkOthers(intent, draft, before);
-    const key = forwardingKey(natFamily(intent));
-    const value = draft.get('namespace', intent.namespace)?.intent.sysctls[key];
-    if (value !== undefined && !isSameValue(value, '1'))
-      throw new Problem(
-        'unprocessable',
-        `a nat rule needs forwarding, and ${intent.namespace} asks for ${key} = ${value}; change that first`,
-        {
-          references: [{ kind: 'namespace', name: intent.namespace }],
-        },
-      );
+    checkForwarding('a nat rule', intent.namespace, natFamily(intent), draft);
   },
   assign: (intent, before, { draft }) => {
     const port =

@@ -1,7 +1,6 @@
 import type { Family } from '../schemas/address.ts';
 import { sysctlOfInterface } from '../schemas/end.ts';
-import { forwardingKey } from '../schemas/nat.ts';
-import { isSameValue } from '../schemas/sysctl.ts';
+import { IPV4_FORWARDING, isSameValue } from '../schemas/sysctl.ts';
 import type { Intended } from './intended.ts';
 import type { SeenNetconf } from './watch-window.ts';
 
@@ -23,8 +22,7 @@ export function sameness(
 
 /** Of a sysctl that the kernel tells of; empty for any other. */
 export function partsOfSysctl(family: Family, key: string): { device: string; field: string } {
-  // Two names for one thing (ip-sysctl of the kernel).
-  const name = key === forwardingKey(4) ? 'net.ipv4.conf.all.forwarding' : key;
+  const name = key === IPV4_FORWARDING.name ? IPV4_FORWARDING.alias : key;
   const [, device = '', field = ''] =
     new RegExp(`^net\\.ipv${family}\\.conf\\.(.+)\\.([^.]+)$`).exec(name) ?? [];
   return { device, field };

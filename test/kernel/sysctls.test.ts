@@ -288,3 +288,94 @@ describe('the sysctls of an interface', () => {
     expect(app.processesStarted() - before).toBeLessThan(names.length);
   });
 });
+
+describe('forwarding of IPv4, for which the kernel has two names', () => {
+  const [ip, all] = ['net.ipv4.ip_forward', 'net.ipv4.conf.all.forwarding'] as const;
+  const nat = { name: 'out', type: 'masquerade', namespace: 'blue', source: '10.1.1.0/24' };
+  const router = {
+    name: 'br00',
+    namespace: 'blue',
+    addresses: ['10.1.1.1/24'],
+    firewall: { inbound: 'any' },
+  };
+  const needing: [string, object][] = [
+    ['/nat', nat],
+    ['/bridges', router],
+  ];
+  const forwarding = async (): Promise<string> => sysctl('ipv4/ip_forward', 'blue');
+  const patchBlue = async (sysctls: Record<string, string | null>): Promise<void> => {
+    const { body } = await daemon().request.patch('/namespaces/blue').send({ sysctls }).expect(200);
+    expect(body.status.state).toBe('ready');
+  };
+
+  it.each(needing.flatMap(([collection, body]) => [ip, all].map((key) => [key, collection, body] as const)))(
+    'is not turned off by %s where something of %s needs it, in whichever order',
+    async (key, collection, body) => {
+      const { request } = daemon();
+      await make('/namespaces', { name: 'blue', sysctls: { [key]: '0' } });
+      const refused = await request.post(collection).send(body);
+      expect([refused.status, refused.body.type]).toEqual([422, '/problems/unprocessable']);
+      expect(refused.body.detail).toContain(`blue asks for ${key} = 0`);
+      await patchBlue({ [key]: null });
+      await make(collection, body);
+      const off = await request.patch('/namespaces/blue').send({ sysctls: { [key]: '0' } });
+      expect([off.status, off.body.type]).toEqual([422, '/problems/unprocessable']);
+      expect(off.body.detail).toContain(`/sysctls: ${key} must stay 1`);
+      await patchBlue({ [key]: '0x1' });
+      expect((await request.get('/drift')).body.items).toEqual([]);
+    },
+  );
+
+  it('is refused if a namespace says two things of it', async () => {
+    const { request } = daemon();
+    const two = { [ip]: '1', [all]: '0' };
+    const refused = await request.post('/namespaces').send({ name: 'blue', sysctls: two });
+    expect([refused.status, refused.body.type]).toEqual([422, '/problems/unprocessable']);
+    expect(refused.body.detail).toMatch(/^\/sysctls: .* are two names of one thing/);
+    await make('/namespaces', { name: 'blue', sysctls: { [ip]: '1', [all]: '01' } });
+    expect(await forwarding()).toBe('1');
+    const changed = await request.patch('/namespaces/blue').send({ sysctls: { [all]: '0' } });
+    expect([changed.status, changed.body.type]).toEqual([422, '/problems/unprocessable']);
+  });
+
+  it('stays on, by either name, as long as one of the names is asked for, and then is as it was', async () => {
+    await make('/namespaces', { name: 'blue', sysctls: { [ip]: '1', [all]: '1' } });
+    await patchBlue({ [ip]: null });
+    expect(await forwarding()).toBe('1');
+    await patchBlue({ [ip]: '1', [all]: null });
+    expect(await forwarding()).toBe('1');
+    await patchBlue({ [ip]: null });
+    expect(await forwarding()).toBe('0');
+  });
+
+  it.each([[ip], [all]])('is given back by the last that needs it, with %s of the namespace', async (key) => {
+    const { request } = daemon();
+    await make('/namespaces', { name: 'blue' });
+    await make('/nat', nat);
+    await patchBlue({ [key]: '1' });
+    await request.delete('/nat/out').expect(204);
+    expect(await forwarding()).toBe('1');
+    expect(await stateOf('/namespaces/blue')).toBe('ready');
+    await make('/nat', nat);
+    await patchBlue({ [key]: null });
+    expect(await forwarding()).toBe('1');
+    expect(await stateOf('/nat/out')).toBe('ready');
+    await request.delete('/nat/out').expect(204);
+    expect(await forwarding()).toBe('0');
+  });
+
+  it('that others turn off is mended, whatever name it is asked for by', async () => {
+    const { request } = daemon();
+    await make('/namespaces', { name: 'blue', sysctls: { [all]: '1' } });
+    await make('/nat', nat);
+    await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-qw', `${ip}=0`);
+    const drifted = (await request.get('/drift')).body.items as { resource: { name: string } }[];
+    expect(drifted.map(({ resource }) => resource.name)).toEqual(['blue', 'out']);
+    const { headers } = await request.post('/reconcile').expect(202);
+    await expect
+      .poll(async () => (await request.get(String(headers['location']))).body.state, { timeout: 10_000 })
+      .toBe('succeeded');
+    expect((await request.get('/drift')).body.items).toEqual([]);
+    expect(await forwarding()).toBe('1');
+  });
+});
