@@ -42,10 +42,10 @@ export async function deleteFlows(
   }
   const [first, ...others] = lines;
   if (first === undefined) return null;
-  // One line for each walk through the whole table of the kernel, but one process for all.
+  const ended = await (others.length === 0
+    ? conntrack(processes, namespace, first.split(' '))
+    : runIn(processes, namespace, ['bash', '--norc', '--noprofile', '-c', SCRIPT], [...lines].join('\n')));
   const args = others.length === 0 ? first.split(' ') : ['-R', '-'];
-  const input = others.length === 0 ? '' : [...lines].map((line) => `${line}\n`).join('');
-  const ended = await conntrack(processes, namespace, args, input);
   return ended.exitCode === 0 || /\b0 flow entries/.test(ended.stderr) ? null : failureOf(args, ended);
 }
 
@@ -53,13 +53,23 @@ function isOnePort({ ports }: SentTo): boolean {
   return ports.first === ports.last;
 }
 
-async function conntrack(
+/**
+ * What conntrack(8) is to read it opens by name, /dev/stdin too. That can't be done with a socket (ENXIO), which is what
+ * Node.js has a process read from. So bash reads, and then becomes a conntrack that has a pipe or a file there.
+ */
+const SCRIPT = `IFS= read -r -d '' lines; exec conntrack -R - <<<"$lines"`;
+
+async function conntrack(processes: Processes, namespace: string, args: readonly string[]): Promise<Ended> {
+  return runIn(processes, namespace, ['conntrack', ...args], '');
+}
+
+async function runIn(
   processes: Processes,
   namespace: string,
-  args: readonly string[],
-  input = '',
+  command: readonly [string, ...string[]],
+  input: string,
 ): Promise<Ended> {
-  const [file, rest] = commandInside(namespace, ['conntrack', ...args]);
+  const [file, rest] = commandInside(namespace, command);
   return processes.run(file, rest, { input });
 }
 

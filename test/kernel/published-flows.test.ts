@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { startDaemon } from '../support/daemon.ts';
+import { create } from '../support/create.ts';
+import { startDaemon, type Daemon } from '../support/daemon.ts';
 import {
   HOST_ADDRESS,
   HOST_ADDRESS6,
@@ -14,6 +15,22 @@ import { run } from '../support/shell.ts';
 
 const patient = { timeout: 8000 };
 
+interface Ran {
+  command: string;
+  exitCode: number | null;
+  stderr: string;
+}
+
+/** What the journal has of how flows were deleted by a change. */
+async function deletions(
+  request: Daemon['request'],
+  { headers }: { headers: Record<string, string> },
+): Promise<Ran[]> {
+  const { body } = await request.get(String(headers['operation']));
+  const ran = (body.commands as Ran[]).filter(({ command }) => / -D -f ipv[46] /.test(command));
+  return ran.toSorted((a, b) => (a.command < b.command ? -1 : 1));
+}
+
 describe('a UDP flow that never pauses', () => {
   const range = {
     ...web,
@@ -22,6 +39,37 @@ describe('a UDP flow that never pauses', () => {
     port: '5000-5019',
     to: { address: '10.1.1.1', port: '5000-5019' },
   };
+
+  /**
+   * Publishes the range in IPv4, the range in IPv6 and one port, at the link to blue. Gives who sends there, in that order,
+   * and what gives the link other addresses.
+   */
+  async function publishThree(daemon: Daemon) {
+    await makeNetwork(daemon);
+    const { request } = daemon;
+    for (const port of [53, 5010]) await listen('blue', 'udp', port);
+    const to = { link: 'to-blue', port: '5000-5019' };
+    await create(
+      request,
+      '/nat',
+      { ...range, to },
+      { ...range, name: 'six', to: { ...to, family: 6 } },
+      { ...range, name: 'one', port: '5353', to: { ...to, port: '53' } },
+    );
+    const senders = [
+      neverPausing('internet', HOST_ADDRESS, 5010),
+      neverPausing('internet', HOST_ADDRESS6, 5010),
+      neverPausing('internet', HOST_ADDRESS, 5353),
+    ];
+    for (const sender of senders) await expect.poll(sender, { timeout: 20_000 }).toBe('blue');
+    const move = async () => {
+      const peer = { addresses: ['10.1.1.11/24', 'fd00:1::11/64'] };
+      const answer = await request.patch('/links/to-blue').send({ peer });
+      expect([answer.status, answer.body.status?.state]).toEqual([200, 'ready']);
+      return answer;
+    };
+    return { senders, move };
+  }
 
   it('reaches a range that is published meanwhile, and moves with it, whatever else the change widens', async () => {
     const daemon = await startDaemon();
@@ -111,6 +159,19 @@ describe('a UDP flow that never pauses', () => {
         .expect(200);
     for (const sender of senders) await expect.poll(sender, patient).toBe('red');
   });
+
+  it(
+    'moves with others at once, as soon as the link behind them has other addresses',
+    { retry: 1 },
+    async () => {
+      const daemon = await startDaemon();
+      const { senders, move } = await publishThree(daemon);
+      expect((await deletions(daemon.request, await move())).map(({ exitCode }) => exitCode)).toEqual([
+        0, 0, 0,
+      ]);
+      for (const sender of senders) await expect.poll(sender, patient).toBe('blue');
+    },
+  );
 
   it('moves in a namespace that is a router', async () => {
     const { request } = await startDaemon();
