@@ -21,31 +21,44 @@ function udpOf(family: Family): string[] {
 }
 
 /**
- * Deletes flows, by at most two processes a family, and one more. Gives the failure instead of throwing it: the rules are
- * as they are to be, and undoing them would not help a flow that stays until it times out. That there is nothing to delete
- * is none.
+ * Deletes flows, by one process, and before that one more for each family of which a range of ports is among them. Gives
+ * the failure of each, or null, instead of throwing it: the rules are as they are to be, and undoing them would not help a
+ * flow that stays until it times out. What fails keeps nothing else from being deleted. That there is nothing to delete is
+ * no failure.
  */
 export async function deleteFlows(
   processes: Processes,
   namespace: string,
   sent: readonly SentTo[],
-): Promise<CommandFailed | null> {
+): Promise<(CommandFailed | null)[]> {
   const lines = new Set(sent.filter(isOnePort).map((each) => flowFilter(each, each.ports.first).join(' ')));
+  const unlisted = new Map<Family, CommandFailed>();
   for (const [family, ranges] of Map.groupBy(
     sent.filter((each) => !isOnePort(each)),
     (each) => each.family,
   )) {
     const list = ['-L', ...udpOf(family)];
     const listed = await conntrack(processes, namespace, list);
-    if (listed.exitCode !== 0) return failureOf(list, listed);
-    for (const line of linesForRanges(parseFlows(listed.stdout), family, ranges)) lines.add(line);
+    if (listed.exitCode !== 0) unlisted.set(family, failureOf(list, listed));
+    else for (const line of linesForRanges(parseFlows(listed.stdout), family, ranges)) lines.add(line);
   }
+  const failure = await deleteByLines(processes, namespace, [...lines]);
+  return sent.map((each) => (isOnePort(each) ? null : unlisted.get(each.family)) ?? failure);
+}
+
+/** Each line is a walk through the whole table of the kernel, but one process does all. */
+async function deleteByLines(
+  processes: Processes,
+  namespace: string,
+  lines: readonly string[],
+): Promise<CommandFailed | null> {
   const [first, ...others] = lines;
   if (first === undefined) return null;
-  const ended = await (others.length === 0
-    ? conntrack(processes, namespace, first.split(' '))
-    : runIn(processes, namespace, ['bash', '--norc', '--noprofile', '-c', SCRIPT], [...lines].join('\n')));
   const args = others.length === 0 ? first.split(' ') : ['-R', '-'];
+  const ended =
+    others.length === 0
+      ? await conntrack(processes, namespace, args)
+      : await runIn(processes, namespace, ['bash', '--norc', '--noprofile', '-c', SCRIPT], lines.join('\n'));
   return ended.exitCode === 0 || /\b0 flow entries/.test(ended.stderr) ? null : failureOf(args, ended);
 }
 

@@ -12,6 +12,7 @@ import {
   web,
 } from '../support/published.ts';
 import { run } from '../support/shell.ts';
+import { putInFront } from '../support/wrapper.ts';
 
 const patient = { timeout: 8000 };
 
@@ -172,6 +173,41 @@ describe('a UDP flow that never pauses', () => {
       for (const sender of senders) await expect.poll(sender, patient).toBe('blue');
     },
   );
+
+  it('moves though others can’t be listed, of which the journal tells', { retry: 1 }, async () => {
+    const daemon = await startDaemon();
+    const { senders, move } = await publishThree(daemon);
+    const [unlisted, ...listed] = senders;
+    putInFront(
+      'conntrack',
+      () =>
+        `case "$*" in *'-L -f ipv4'*) echo 'no such luck' >&2; exit 1 ;; esac; exec /usr/sbin/conntrack "$@"`,
+    );
+    const moved = await move();
+    for (const sender of listed) await expect.poll(sender, patient).toBe('blue');
+    expect(await unlisted?.()).toBe('');
+    expect(await deletions(daemon.request, moved)).toEqual([
+      { command: 'conntrack -D -f ipv4 -p udp --orig-port-dst 5353', exitCode: 0, stderr: '' },
+      { command: expect.stringMatching(/seq 5000 5019.* -f ipv4 /), exitCode: 1, stderr: 'no such luck' },
+      { command: expect.stringMatching(/seq 5000 5019.* -f ipv6 /), exitCode: 0, stderr: '' },
+    ]);
+  });
+
+  it('stays where conntrack does not end, which fails no change', { retry: 1 }, async () => {
+    const daemon = await startDaemon({ changeTimeoutMs: 6000 });
+    const { move } = await publishThree(daemon);
+    const restore = putInFront('conntrack', () => 'exec sleep 60');
+    const start = performance.now();
+    const moved = await move();
+    // Nor takes more than half of the time that a change of so many steps has.
+    expect(performance.now() - start).toBeLessThan(12_000);
+    restore();
+    expect((await deletions(daemon.request, moved)).map(({ exitCode }) => exitCode)).toEqual([
+      null,
+      null,
+      null,
+    ]);
+  });
 
   it('moves in a namespace that is a router', async () => {
     const { request } = await startDaemon();
