@@ -125,13 +125,13 @@ describe('a store that is lost while it is open', () => {
     process.kill(monitor, 'SIGSTOP');
     await run('ip', 'link', 'delete', 'group', '20851');
     process.kill(monitor, 'SIGCONT');
-    await expect.poll(bridges, { timeout: 5_000 }).toBe(128);
+    await expect.poll(bridges).toBe(128);
     const started = app.processesStarted();
     await sleep(2_000);
     // It is not tried all the time.
     expect(app.processesStarted() - started).toBeLessThan(5);
     renameSync(`${path}.away`, path);
-    await expect.poll(bridges, { timeout: 15_000 }).toBe(names.length);
+    await expect.poll(bridges).toBe(names.length);
   });
 
   it('can be saved from the process that has it open, as docs/operations.md says', async () => {
