@@ -45,7 +45,7 @@ export async function survey(
 async function notLongerThan<T>(timeMs: number, looking: Promise<T>): Promise<T> {
   const isDone = new AbortController();
   const end = sleep(Math.max(timeMs, 0), null, { signal: isDone.signal }).then(() => {
-    throw new Problem('timeout', 'the kernel could not be looked at in time');
+    throw new Problem('timeout', 'the kernel could not be looked at in time; nothing was changed, try again');
   });
   try {
     return await Promise.race([looking, end]);
