@@ -50,8 +50,13 @@ describe('an interface of ours that somebody gave a name that is no word', () =>
     await expect.poll(async () => status(first)).toMatchObject({ state: 'failed', message });
     const patched = await first.curl('/bridges/odd', 'PATCH', { mtu: 1400 });
     expect([patched.status, patched.body['detail']]).toEqual([422, message]);
-    const { items } = (await first.curl('/operations')).body as { items: { state: string }[] };
-    expect(items.filter(({ state }) => state === 'running')).toEqual([]);
+    // A try takes its moment, and ends.
+    await expect
+      .poll(async () => {
+        const { items } = (await first.curl('/operations')).body as { items: { state: string }[] };
+        return items.filter(({ state }) => state === 'running');
+      })
+      .toEqual([]);
     await first.end('SIGKILL');
 
     const second = await startServer(options, { stateDir });

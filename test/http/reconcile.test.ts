@@ -108,9 +108,10 @@ describe('the mode', () => {
   it('repair mends at the next look', async () => {
     const daemon = await startDaemon({ reconcileMode: 'repair', reconcileIntervalMs: 200 });
     await drift(daemon);
-    await expect.poll(bridgeMtu, { timeout: 5_000 }).toBe('1500');
-    const { reconcile } = (await daemon.request.get('/system')).body as { reconcile: object };
-    expect(reconcile).toMatchObject({ mode: 'repair', intervalSeconds: 0.2, settled: true });
+    await expect.poll(bridgeMtu).toBe('1500');
+    await expect
+      .poll(async () => (await daemon.request.get('/system')).body.reconcile)
+      .toMatchObject({ mode: 'repair', intervalSeconds: 0.2, settled: true });
   });
 
   it('observe looks and tells, and changes nothing unless asked', async () => {

@@ -420,9 +420,7 @@ describe('the firewall of a bridge', () => {
     await makeBridge(request, 2, null);
     await makeBridge(request, 1, {});
     const before = (await rulesOf(null)).toSorted();
-    await expect
-      .poll(async () => (await request.get('/system')).body.reconcile.firewallEvents, { timeout: 5000 })
-      .toBe(true);
+    await expect.poll(async () => (await request.get('/system')).body.reconcile.firewallEvents).toBe(true);
     for (const command of ['-F NETNSD-INBOUND', '-D NETNSD-TO -o br02', '-F FORWARD']) {
       const rule = command.startsWith('-D')
         ? (await run('iptables-save', '-t', 'mangle'))
@@ -430,7 +428,7 @@ describe('the firewall of a bridge', () => {
             .find((line) => line.includes('NETNSD-TO -o br02'))
         : undefined;
       await run('sh', '-c', `iptables -t mangle ${rule?.replace('-A', '-D') ?? command}`);
-      await expect.poll(async () => (await rulesOf(null)).toSorted(), { timeout: 5000 }).toEqual(before);
+      await expect.poll(async () => (await rulesOf(null)).toSorted()).toEqual(before);
     }
   });
 

@@ -219,9 +219,7 @@ describe('a reload of a firewall', () => {
       const rules = async (): Promise<string[]> =>
         [...(await rulesOf(null)), ...(await rulesOf(null, 6))].toSorted();
       const before = await rules();
-      await expect
-        .poll(async () => (await request.get('/system')).body.reconcile.firewallEvents, { timeout: 5000 })
-        .toBe(true);
+      await expect.poll(async () => (await request.get('/system')).body.reconcile.firewallEvents).toBe(true);
       const newest = async (): Promise<number> =>
         Number((await request.get('/operations?limit=1')).body.items[0].id);
       const chains = 'PREROUTING INPUT FORWARD OUTPUT POSTROUTING';

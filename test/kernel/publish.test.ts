@@ -346,13 +346,13 @@ describe('a change in place', () => {
       to: { address: '10.1.1.1', port: '53' },
     };
     expect((await request.post('/nat').send(dns)).status).toBe(201);
-    await expect.poll(sender, { timeout: 5000 }).toBe('blue');
+    await expect.poll(sender).toBe('blue');
     const dry = await request.patch('/nat/dns?dryRun=true').send({ to: { address: '10.1.1.2' } });
     expect(dry.body.commands).toContain('conntrack -D -f ipv4 -p udp --orig-port-dst 5353');
     expect((await request.patch('/nat/dns').send({ to: { address: '10.1.1.2' } })).status).toBe(200);
     // One of them has hairpin mode move from the one port to the other.
     expect(await processesOf(daemon)).toBe(2 + hairpins);
-    await expect.poll(sender, { timeout: 5000 }).toBe('red');
+    await expect.poll(sender).toBe('red');
     expect((await request.patch('/nat/dns').send({ labels: { a: 'b' } })).status).toBe(200);
     expect(await processesOf(daemon)).toBe(0);
     expect((await request.delete('/nat/dns')).status).toBe(204);

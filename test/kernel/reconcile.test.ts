@@ -137,7 +137,7 @@ describe('an adopted namespace whose process is gone', () => {
     for (const { message } of drift.items) expect(message).toMatch(gone);
     // Others are mended and changed as ever.
     await run('ip', 'link', 'set', 'dev', 'br00', 'mtu', '1400');
-    await expect.poll(async () => run('cat', '/sys/class/net/br00/mtu'), { timeout: 5_000 }).toBe('1500');
+    await expect.poll(async () => run('cat', '/sys/class/net/br00/mtu')).toBe('1500');
     expect(await stateOf(daemon, '/nat/out')).toBe('ready');
     await make(daemon, [['/bridges', { name: 'br01' }]]);
     await request.get('/readyz').expect(200);
