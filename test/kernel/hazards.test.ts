@@ -118,7 +118,7 @@ describe('what no flow is known of', () => {
     const seen = await sniff('internet', 'eth0');
     await send('blue', FAR, TCP, [0x99, 0x99, ...LATE_RESET]);
     await untilReachable('blue', FAR);
-    expect(seen).toContain(`${HOST} > ${FAR} ${ICMP} 8`);
+    await expect.poll(() => seen).toContain(`${HOST} > ${FAR} ${ICMP} 8`);
     expect(seen.filter((line) => line.startsWith('10.1.1.1 '))).toEqual([]);
   });
 
