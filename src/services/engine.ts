@@ -6,6 +6,7 @@ import { refText, type Ref } from '../schemas/common.ts';
 import { apply, type Applied } from './apply.ts';
 import { ChangeRefused, type Change, type Done, type DryRun } from './change.ts';
 import { Draft } from './draft.ts';
+import { InHand } from './in-hand.ts';
 import { Journal, describeProblem } from './journal.ts';
 import { actionOf, millisecondsSince, untried } from './outcome.ts';
 import { tiesOf } from './kinds.ts';
@@ -43,8 +44,7 @@ export class Engine {
   readonly #journal: Journal;
   readonly #queue: Queue;
   #running: Promise<void> | null = null;
-  /** The resources that are being changed, as text. */
-  #inHand: ReadonlySet<string> = new Set();
+  readonly #inHand = new InHand();
   #stopped = false;
 
   constructor(deps: EngineDeps) {
@@ -71,9 +71,9 @@ export class Engine {
     if (this.#stopped) throw new LaneClosed();
     return new Promise((resolve, reject) => {
       const turn = async (): Promise<void> => {
-        this.#inHand = new Set(refs.map(refText));
+        this.#inHand.begin(refs);
         await run().then(resolve, reject);
-        this.#inHand = new Set();
+        this.#inHand.end();
       };
       this.#queue.add({ run: turn });
       this.#running ??= this.#drain();
@@ -85,9 +85,9 @@ export class Engine {
     return this.#running !== null;
   }
 
-  /** Whether the resource is being changed: what the kernel has of it may be either state, or between the two. */
+  /** Whether the resource is being changed, or was so lately that the kernel may still be telling of it. */
   isChanging(ref: Ref): boolean {
-    return this.#inHand.has(refText(ref));
+    return this.#inHand.has(ref);
   }
 
   /** What the change would do. Nothing is recorded or done. */
@@ -150,7 +150,7 @@ export class Engine {
     }
     if (accepted.length === 0) return;
     try {
-      this.#inHand = new Set(draft.touched.map(({ ref }) => refText(ref)));
+      this.#inHand.begin(draft.touched.map(({ ref }) => ref));
       await this.#make(draft, accepted);
     } catch (error) {
       // Only the one at fault is to fail.
@@ -158,7 +158,7 @@ export class Engine {
         this.#queue.putBack(accepted.map((waiting) => ({ ...waiting, isAlone: true })));
       else for (const waiting of accepted) waiting.reject(error);
     } finally {
-      this.#inHand = new Set();
+      this.#inHand.end();
     }
   }
 

@@ -24,7 +24,7 @@ import {
 } from './intended.ts';
 import { firewallTie } from './nat-ties.ts';
 import { isWhole, partsOfSysctl, sameness } from './told-sysctls.ts';
-import type { SeenAddress, SeenLink, SeenNetconf, SeenSpace } from './watch-window.ts';
+import type { SeenAddress, SeenLink, SeenNetconf, SeenSpace, Told } from './watch-window.ts';
 
 interface Options {
   resources: ResourceRepository;
@@ -34,6 +34,12 @@ interface Options {
   nameOf: (nsid: Nsid, index: number) => string | null;
 }
 
+/** A resource of which the kernel and the intent do not agree, and what says so. */
+export interface Suspect {
+  ref: Ref;
+  because: Set<Told>;
+}
+
 /**
  * Compares what the kernel tells with what is asked for, and collects the resources of which the two do not agree.
  * To suspect in vain costs a look; not to suspect leaves drift until the next sweep.
@@ -41,7 +47,9 @@ interface Options {
 export class Suspicion {
   readonly #options: Options;
   readonly #resources: ResourceRepository;
-  readonly #suspects = new Map<string, Ref>();
+  readonly #suspects = new Map<string, Suspect>();
+  /** What is being weighed. */
+  #told: Told | null = null;
   /** Devices with the mark of netnsd and a name that nothing has. */
   readonly #strangers: { namespace: string; link: SeenLink }[] = [];
 
@@ -50,19 +58,29 @@ export class Suspicion {
     this.#resources = options.resources;
   }
 
-  get suspects(): Ref[] {
+  get suspects(): Suspect[] {
     return [...this.#suspects.values()];
   }
 
   /** What happened to devices, addresses, routes and sysctls of a namespace. */
   inNamespace(namespace: string, { links, addresses, routes, netconfs }: SeenSpace): void {
     for (const link of links.values()) {
+      this.#told = { type: 'link', link };
       this.#link(namespace, link);
       if (!link.latest.deleted) this.#suspectThoseOn(namespace, link.latest.name);
     }
-    for (const address of addresses.values()) this.#address(namespace, address);
-    for (const route of routes.values()) this.#route(namespace, route);
-    for (const netconf of netconfs.values()) this.#netconf(namespace, netconf);
+    for (const address of addresses.values()) {
+      this.#told = { type: 'address', address };
+      this.#address(namespace, address);
+    }
+    for (const route of routes.values()) {
+      this.#told = { type: 'route', route };
+      this.#route(namespace, route);
+    }
+    for (const netconf of netconfs.values()) {
+      this.#told = { type: 'netconf', netconf };
+      this.#netconf(namespace, netconf);
+    }
   }
 
   /** Devices of ours by names that nothing has: they were renamed, or are of a change that is not recorded yet. */
@@ -72,13 +90,15 @@ export class Suspicion {
 
   /** To suspect those whom such devices were. */
   suspectStrangers(): void {
-    for (const { namespace, link } of this.#strangers)
+    for (const { namespace, link } of this.#strangers) {
+      this.#told = { type: 'link', link };
       for (const ref of this.#resources.referrers({ kind: 'namespace', name: namespace })) {
         const indexes = this.#intended(ref)
           .filter((end) => end.namespace === namespace)
           .map(({ index }) => index);
         if (indexes.includes(link.latest.index) || indexes.includes(null)) this.#add(ref);
       }
+    }
   }
 
   /**
@@ -89,6 +109,7 @@ export class Suspicion {
     const stored = name === HOST ? null : this.#resources.get('namespace', name);
     if (stored === null || (!isByOthers && boundInode(name) === liveInode(stored.assigned))) return;
     const ref: Ref = { kind: 'namespace', name };
+    this.#told = { type: 'name', name, isByOthers };
     this.#add(ref);
     for (const referrer of this.#resources.referrers(ref)) this.#add(referrer);
   }
@@ -98,13 +119,15 @@ export class Suspicion {
     for (const event of events) {
       const rules = this.#rulesOf(namespace, event.family);
       if (rules.length === 0) continue;
+      this.#told = { type: 'firewall', namespace, event };
       if (event.type === 'rule') this.#rule(namespace, event, rules);
       else if (event.type === 'table' || isOddChain(event)) for (const ref of rules) this.#add(ref);
     }
   }
 
-  /** All rules of a namespace. */
+  /** All rules of a namespace: of what happened to them something was missed. */
   allRules(namespace: string): void {
+    this.#told = { type: 'lost rules', namespace };
     for (const family of [4, 6] as const) for (const ref of this.#rulesOf(namespace, family)) this.#add(ref);
   }
 
@@ -258,7 +281,10 @@ export class Suspicion {
   }
 
   #add({ kind, name }: Ref): void {
-    this.#suspects.set(refText({ kind, name }), { kind, name });
+    const text = refText({ kind, name });
+    const suspect = this.#suspects.get(text) ?? { ref: { kind, name }, because: new Set() };
+    if (this.#told !== null) suspect.because.add(this.#told);
+    this.#suspects.set(text, suspect);
   }
 }
 

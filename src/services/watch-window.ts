@@ -56,9 +56,21 @@ export interface Seen {
   names: Map<string, boolean>;
   /** By the name of the namespace. */
   firewalls: Map<string, Map<string, FirewallEvent>>;
+  /** Namespaces of whose rules something was missed. */
+  lostRules: Set<string>;
   /** Something was missed. */
   everything: boolean;
 }
+
+/** One object of those, with what is needed to put it back. */
+export type Told =
+  | { type: 'link'; link: SeenLink }
+  | { type: 'address'; address: SeenAddress }
+  | { type: 'route'; route: RouteEvent }
+  | { type: 'netconf'; netconf: SeenNetconf }
+  | { type: 'name'; name: string; isByOthers: boolean }
+  | { type: 'firewall'; namespace: string; event: FirewallEvent }
+  | { type: 'lost rules'; namespace: string };
 
 type Known = Pick<LinkEvent, 'name' | 'up' | 'isPort'>;
 
@@ -74,8 +86,7 @@ export class WatchWindow {
   #objects = 0;
 
   get isEmpty(): boolean {
-    const { spaces, names, firewalls, everything } = this.#seen;
-    return !everything && spaces.size === 0 && names.size === 0 && firewalls.size === 0;
+    return !this.#seen.everything && sizeOf(this.#seen) === 0;
   }
 
   /** Gives what was collected, and begins anew. */
@@ -88,34 +99,29 @@ export class WatchWindow {
 
   note(event: Exclude<KernelEvent, NsidEvent>): void {
     this.#count();
-    const space = this.#space(event.nsid);
     switch (event.type) {
       case 'link':
-        this.#noteLink(space, event);
+        this.#noteLink(event);
         break;
-      case 'address': {
-        const before = space.addresses.get(event.address)?.lostBy ?? null;
-        space.addresses.set(event.address, { latest: event, lostBy: event.deleted ? event.index : before });
+      case 'address':
+        this.#address({ latest: event, lostBy: event.deleted ? event.index : null }, LATER);
         break;
-      }
-      case 'route': {
-        const { to, metric, table } = event.route;
-        space.routes.set(`${event.family} ${to} ${metric} ${table}`, event);
+      case 'route':
+        this.#route(event, LATER);
         break;
-      }
       case 'netconf':
-        this.#noteNetconf(space, event);
+        this.#noteNetconf(event);
         break;
     }
   }
 
   noteFirewall(namespace: string, event: FirewallEvent): void {
     this.#count();
-    const events = this.#seen.firewalls.get(namespace) ?? new Map<string, FirewallEvent>();
-    const { type, family, table } = event;
-    const object = event.type === 'table' ? '' : event.type === 'chain' ? event.chain : event.comment;
-    events.set(`${type} ${family} ${table} ${object} ${event.type === 'rule' ? event.chain : ''}`, event);
-    this.#seen.firewalls.set(namespace, events);
+    this.#firewall(namespace, event, LATER);
+  }
+
+  noteLostRules(namespace: string): void {
+    this.#seen.lostRules.add(namespace);
   }
 
   noteName(name: string, isByOthers: boolean): void {
@@ -134,38 +140,49 @@ export class WatchWindow {
     this.#known.delete(nsid);
   }
 
-  /** Puts a device back that can't be judged yet; what was told of it since stands. */
-  keep(link: SeenLink): void {
-    const { links } = this.#space(link.latest.nsid);
-    if (!links.has(link.latest.index)) links.set(link.latest.index, link);
+  /** Puts back what can't be judged yet: it comes before all that was told of the same object since. */
+  keep(told: Told): void {
+    switch (told.type) {
+      case 'link':
+        this.#link(told.link, EARLIER);
+        break;
+      case 'address':
+        this.#address(told.address, EARLIER);
+        break;
+      case 'route':
+        this.#route(told.route, EARLIER);
+        break;
+      case 'netconf':
+        this.#netconf(told.netconf, EARLIER);
+        break;
+      case 'name':
+        this.noteName(told.name, told.isByOthers);
+        break;
+      case 'firewall':
+        this.#firewall(told.namespace, told.event, EARLIER);
+        break;
+      case 'lost rules':
+        this.noteLostRules(told.namespace);
+        break;
+    }
   }
 
   /** What a device is called that was told of; null if it was not. */
   readonly nameOf = (nsid: Nsid, index: number): string | null =>
     this.#known.get(nsid)?.get(index)?.name ?? null;
 
-  #noteNetconf({ netconfs }: SeenSpace, event: NetconfEvent): void {
-    const key = `${event.family} ${event.what}`;
-    const before = netconfs.get(key);
+  #noteNetconf(event: NetconfEvent): void {
     const told = Object.keys(event.fields);
-    netconfs.set(key, {
-      latest: { ...event, fields: { ...before?.latest.fields, ...event.fields } },
-      written: new Set([...(before?.written ?? []), ...(told.length === 1 ? told : [])]),
-      indexes: [...new Set([...(before?.indexes ?? []), ...this.#heard.indexesOf(event.what)])],
-    });
+    const written = new Set(told.length === 1 ? told : []);
+    this.#netconf({ latest: event, written, indexes: this.#heard.indexesOf(event.what) }, LATER);
   }
 
-  #noteLink({ links }: SeenSpace, event: LinkEvent): void {
+  #noteLink(event: LinkEvent): void {
     const devices = this.#known.get(event.nsid) ?? new Map<number, Known>();
     const { nsid, index, name, up, isPort } = event;
     const known = devices.get(index);
-    const before = links.get(index);
-    links.set(index, {
-      latest: event,
-      wasUp: before === undefined ? (known?.up ?? null) : before.wasUp,
-      wentDown: before?.wentDown === true || !up,
-      leftMaster: before?.leftMaster === true || (known?.isPort === true && !isPort),
-    });
+    const leftMaster = known?.isPort === true && !isPort;
+    this.#link({ latest: event, wasUp: known?.up ?? null, wentDown: !up, leftMaster }, LATER);
     if (event.deleted) {
       devices.delete(index);
       this.#heard.forget(index);
@@ -174,6 +191,47 @@ export class WatchWindow {
       this.#heard.note(index, name);
     }
     this.#known.set(nsid, devices);
+  }
+
+  #link(link: SeenLink, when: When): void {
+    put(this.#space(link.latest.nsid).links, link.latest.index, link, when, (earlier, later) => ({
+      latest: later.latest,
+      wasUp: earlier.wasUp,
+      wentDown: earlier.wentDown || later.wentDown,
+      leftMaster: earlier.leftMaster || later.leftMaster,
+    }));
+  }
+
+  #address(address: SeenAddress, when: When): void {
+    const { nsid, address: key } = address.latest;
+    put(this.#space(nsid).addresses, key, address, when, (earlier, later) => ({
+      latest: later.latest,
+      lostBy: later.lostBy ?? earlier.lostBy,
+    }));
+  }
+
+  #route(event: RouteEvent, when: When): void {
+    const { to, metric, table } = event.route;
+    const { routes } = this.#space(event.nsid);
+    put(routes, `${event.family} ${to} ${metric} ${table}`, event, when, (_, later) => later);
+  }
+
+  #netconf(netconf: SeenNetconf, when: When): void {
+    const { nsid, family, what } = netconf.latest;
+    put(this.#space(nsid).netconfs, `${family} ${what}`, netconf, when, (earlier, later) => ({
+      latest: { ...later.latest, fields: { ...earlier.latest.fields, ...later.latest.fields } },
+      written: new Set([...earlier.written, ...later.written]),
+      indexes: [...new Set([...earlier.indexes, ...later.indexes])],
+    }));
+  }
+
+  #firewall(namespace: string, event: FirewallEvent, when: When): void {
+    const events = this.#seen.firewalls.get(namespace) ?? new Map<string, FirewallEvent>();
+    const { type, family, table } = event;
+    const object = event.type === 'table' ? '' : event.type === 'chain' ? event.chain : event.comment;
+    const key = `${type} ${family} ${table} ${object} ${event.type === 'rule' ? event.chain : ''}`;
+    put(events, key, event, when, (_, later) => later);
+    this.#seen.firewalls.set(namespace, events);
   }
 
   #space(nsid: Nsid): SeenSpace {
@@ -194,14 +252,31 @@ export class WatchWindow {
   }
 }
 
-function nothing(): Seen {
-  return { spaces: new Map(), names: new Map(), firewalls: new Map(), everything: false };
+/** Whether something comes after or before what is there of the same object. */
+type When = typeof LATER | typeof EARLIER;
+const LATER = 'later';
+const EARLIER = 'earlier';
+
+function put<K, V>(into: Map<K, V>, key: K, value: V, when: When, join: (earlier: V, later: V) => V): void {
+  const there = into.get(key);
+  if (there === undefined) into.set(key, value);
+  else into.set(key, when === LATER ? join(there, value) : join(value, there));
 }
 
-function sizeOf({ spaces, names, firewalls }: Seen): number {
+function nothing(): Seen {
+  return {
+    spaces: new Map(),
+    names: new Map(),
+    firewalls: new Map(),
+    lostRules: new Set(),
+    everything: false,
+  };
+}
+
+function sizeOf({ spaces, names, firewalls, lostRules }: Seen): number {
   const inSpaces = [...spaces.values()].map(
     ({ links, addresses, routes, netconfs }) => links.size + addresses.size + routes.size + netconfs.size,
   );
   const inFirewalls = [...firewalls.values()].map(({ size }) => size);
-  return [...inSpaces, ...inFirewalls].reduce((sum, size) => sum + size, names.size);
+  return [...inSpaces, ...inFirewalls].reduce((sum, size) => sum + size, names.size + lostRules.size);
 }

@@ -6,13 +6,13 @@ import type { Monitor } from '../kernel/monitor.ts';
 import { NameWatch } from '../kernel/name-watch.ts';
 import type { Processes } from '../kernel/processes.ts';
 import { monitorKernel } from '../kernel/watch.ts';
-import { HOST, refText, type Ref } from '../schemas/common.ts';
+import { HOST, type Ref } from '../schemas/common.ts';
 import { FirewallWatch } from './firewall-watch.ts';
 import { routeTie } from './interface.ts';
 import { NamespaceIds } from './namespace-ids.ts';
 import { firewallTie } from './nat-ties.ts';
 import { devicesAtStart, type DeviceAtStart } from './intended.ts';
-import { Suspicion } from './suspicion.ts';
+import { Suspicion, type Suspect } from './suspicion.ts';
 import { WatchWindow, type Seen } from './watch-window.ts';
 
 export interface Suspects {
@@ -29,7 +29,7 @@ interface WatchOptions {
   onSuspects: (suspects: Suspects) => void;
   /** Whether a change is being made: what it does is judged when it is recorded. */
   isBusy: () => boolean;
-  /** Whether the resource is of that change. */
+  /** Whether the resource is of that change, or of one so lately made that not all that it did may have been told. */
   isChanging: (ref: Ref) => boolean;
 }
 
@@ -59,10 +59,6 @@ export class Watch {
   readonly #names: NameWatch;
   readonly #firewalls: FirewallWatch;
   readonly #monitor: Monitor;
-  /** Suspects that were being changed when they were found, by text. */
-  readonly #deferred = new Map<string, Ref>();
-  /** Namespaces whose rules must all be looked at. */
-  readonly #lostRules = new Set<string>();
   #atStart: ReadonlyMap<string, DeviceAtStart> = new Map();
   #state: 'off' | 'starting' | 'on' | 'stopped' = 'off';
   #timer: NodeJS.Timeout | null = null;
@@ -88,7 +84,7 @@ export class Watch {
         this.#arm();
       },
       onLost: (namespace) => {
-        this.#lostRules.add(namespace);
+        this.#window.noteLostRules(namespace);
         this.#arm();
       },
       onEnd: (namespace, why) => log.warn({ namespace, why }, 'the firewall is not listened to for a moment'),
@@ -222,7 +218,7 @@ export class Watch {
       .then(async () => this.#judge())
       .finally(() => {
         this.#timer = null;
-        if (this.#hasMore()) this.#arm();
+        if (!this.#window.isEmpty) this.#arm();
       });
   }
 
@@ -248,10 +244,10 @@ export class Watch {
     }
     for (const [name, isByOthers] of seen.names) suspicion.name(name, isByOthers);
     for (const [namespace, events] of seen.firewalls) suspicion.inFirewall(namespace, events.values());
-    for (const namespace of this.#lostRules) suspicion.allRules(namespace);
-    this.#lostRules.clear();
+    for (const namespace of seen.lostRules) suspicion.allRules(namespace);
     // A device may be of the change that is being made: whether it is will be recorded soon.
-    if (this.#options.isBusy()) for (const link of suspicion.strangers) this.#window.keep(link);
+    if (this.#options.isBusy())
+      for (const link of suspicion.strangers) this.#window.keep({ type: 'link', link });
     else suspicion.suspectStrangers();
     return {
       refs: this.#reportable(suspicion.suspects),
@@ -259,17 +255,15 @@ export class Watch {
     };
   }
 
-  /** A change that takes long is seen half-way. What is being changed is looked at afterwards, if it is there then. */
-  #reportable(suspects: readonly Ref[]): Ref[] {
+  /** Those that can be judged. A change is seen half-way, too: what was told of what it changes is judged later. */
+  #reportable(suspects: readonly Suspect[]): Ref[] {
     const { store, isChanging } = this.#options;
-    for (const ref of suspects) this.#deferred.set(refText(ref), ref);
-    const ready = [...this.#deferred].filter(([, ref]) => !isChanging(ref));
-    for (const [text] of ready) this.#deferred.delete(text);
-    return ready.flatMap(([, ref]) => (store.resources.get(ref.kind, ref.name) === null ? [] : [ref]));
-  }
-
-  #hasMore(): boolean {
-    return !this.#window.isEmpty || this.#lostRules.size > 0 || this.#deferred.size > 0;
+    return suspects.flatMap(({ ref, because }) => {
+      if (store.resources.get(ref.kind, ref.name) === null) return [];
+      if (!isChanging(ref)) return [ref];
+      for (const told of because) this.#window.keep(told);
+      return [];
+    });
   }
 
   /** Asks the kernel which namespaces ids stand for, if there is one that is not known; once for all. */

@@ -318,6 +318,22 @@ describe('the watch', () => {
     expect(watched.suspects()).toEqual([]);
   });
 
+  it('does not take what is told late of a change for another one', async () => {
+    const watched = await build();
+    const [{ pid } = { pid: 0 }] = monitors().filter(({ name }) => name === 'ip');
+    // What is told before that of the same device is judged while the rest is still under way.
+    await watched.patch('link', 'web', { mtu: 1400 });
+    await expect.poll(async () => ipJson('link', 'show', 'veth00')).toMatchObject([{ mtu: 1400 }]);
+    await sh('sleep 0.05');
+    process.kill(pid, 'SIGSTOP');
+    await watched.patch('link', 'web', { mtu: 1300 });
+    await sh('sleep 0.2');
+    process.kill(pid, 'SIGCONT');
+    expect(await watched.nextSuspects()).toEqual([]);
+    await sh('ip link set veth00 mtu 1350');
+    expect(await watched.nextSuspects()).toEqual(['link/web']);
+  });
+
   it('suspects the rules of a namespace once they are listened to: they were changed before, perhaps', async () => {
     const watched = await startWatched();
     await watched.watch.start();
