@@ -4,6 +4,7 @@ import pLimit from 'p-limit';
 import type { Logger } from 'pino';
 import { isStoreThere } from './db/open.ts';
 import { createStore, type Store } from './db/store.ts';
+import { DEFAULTS } from './defaults.ts';
 import { lockHost } from './kernel/host-lock.ts';
 import { NameFiles } from './kernel/name-files.ts';
 import { endLeftovers } from './kernel/leftovers.ts';
@@ -81,10 +82,6 @@ export interface App {
   /** Finishes the changes in hand, answers them, and closes everything. */
   stop: () => Promise<void>;
 }
-
-const DEFAULT_CHANGE_TIMEOUT_MS = 30_000;
-const DEFAULT_RECONCILE_INTERVAL_MS = 60_000;
-const DEFAULT_NAMES_DIR = '/etc/netns';
 
 /** So many reads look at the kernel side by side; the others wait. */
 const LOOKS_AT_ONCE = 8;
@@ -179,8 +176,8 @@ function createCore(
   options: AppOptions,
   processes: Processes,
 ): Pick<Services, 'engine' | 'reconciler' | 'watch' | 'names'> {
-  const { log, changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS, reconcileMode = 'repair' } = options;
-  const { reconcileIntervalMs = DEFAULT_RECONCILE_INTERVAL_MS, namesDir = DEFAULT_NAMES_DIR } = options;
+  const { log, changeTimeoutMs = DEFAULTS.changeTimeoutMs, reconcileMode = DEFAULTS.reconcileMode } = options;
+  const { reconcileIntervalMs = DEFAULTS.reconcileIntervalMs, namesDir = DEFAULTS.namesDir } = options;
   const ownProcesses = createOwnProcesses(options);
   const names = new Names({ store, log, files: namesDir === null ? null : new NameFiles(namesDir) });
   const engine: Engine = new Engine({
@@ -218,7 +215,7 @@ function createCore(
 
 async function createServices(store: Store, options: AppOptions): Promise<Services> {
   const { version, log, now = Date.now, purpose = 'serve' } = options;
-  const processes = createProcesses({ timeoutMs: options.changeTimeoutMs ?? DEFAULT_CHANGE_TIMEOUT_MS });
+  const processes = createProcesses({ timeoutMs: options.changeTimeoutMs ?? DEFAULTS.changeTimeoutMs });
   const lookLimit = pLimit(LOOKS_AT_ONCE);
   const validation = createValidation(sharedSchemas);
   const { engine, reconciler, watch, names } = createCore(store, options, processes);
@@ -261,7 +258,7 @@ async function createServices(store: Store, options: AppOptions): Promise<Servic
 }
 
 /** What is done of netnsd's own accord is counted apart: what a request costs is to be told. */
-function createOwnProcesses({ changeTimeoutMs = DEFAULT_CHANGE_TIMEOUT_MS }: AppOptions): Processes {
+function createOwnProcesses({ changeTimeoutMs = DEFAULTS.changeTimeoutMs }: AppOptions): Processes {
   return createProcesses({ timeoutMs: changeTimeoutMs });
 }
 

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DEFAULTS } from './defaults.ts';
 import { DEFAULT_POOLS, parsePool, type AddressPool } from './schemas/ipam.ts';
 import type { ListenAddress } from './schemas/listen.ts';
 
@@ -145,12 +146,12 @@ function addReconcileOptions(command: Command): Command {
       )
         .env('NETNSD_RECONCILE')
         .choices(reconcileModes)
-        .default('repair'),
+        .default(DEFAULTS.reconcileMode),
     )
     .addOption(
       new Option('--reconcile-interval <seconds>', 'between two looks at everything')
         .env('NETNSD_RECONCILE_INTERVAL')
-        .default(60)
+        .default(DEFAULTS.reconcileIntervalMs / 1000)
         .argParser(parseSeconds),
     )
     .addOption(
@@ -159,7 +160,7 @@ function addReconcileOptions(command: Command): Command {
         'a change that is not made by then is undone, and answered 503',
       )
         .env('NETNSD_CHANGE_TIMEOUT')
-        .default(30)
+        .default(DEFAULTS.changeTimeoutMs / 1000)
         .argParser(parseSeconds),
     )
     .addOption(
@@ -177,7 +178,7 @@ function addReconcileOptions(command: Command): Command {
         'where `hosts` and `resolv.conf` of namespaces are kept, as ip-netns(8) has them; `none`: nowhere',
       )
         .env('NETNSD_NAMES_DIR')
-        .default('/etc/netns')
+        .default(DEFAULTS.namesDir)
         .argParser((text: string) => (text === NOWHERE ? text : parseDirectory(text))),
     )
     .addOption(

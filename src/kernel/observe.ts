@@ -107,7 +107,7 @@ function stateIn(snapshot: Snapshot, recognition: Recognition): KernelState {
     const key = firewallKey(namespace, family);
     const saved = snapshot.firewalls.get(key);
     if (saved === undefined || !isPresent(namespace)) continue;
-    const found = firewallIn(saved, { namespace, family }, recognition);
+    const found = recognizedFirewall(saved, { namespace, family }, recognition);
     if (found !== null) state.firewalls.set(key, found);
   }
   return state;
@@ -168,7 +168,7 @@ function isOfAttempt(
 }
 
 /** The rules of the candidates' resources, and the chains; the rules of other resources are not looked at. */
-function firewallIn(
+function recognizedFirewall(
   saved: SavedFirewall,
   { namespace, family }: Pick<Firewall, 'namespace' | 'family'>,
   { candidates, isWhole }: Recognition,

@@ -229,6 +229,6 @@ function chooseAgain(
 }
 
 /** Where the addresses count that a bridge must not overlap: what is in another namespace is in nobody's way. */
-export function placesOf(namespace: string): string[] {
+export function placesToAvoid(namespace: string): string[] {
   return [...new Set([HOST, namespace])];
 }

@@ -14,7 +14,7 @@ import type { Draft, Touched } from './draft.ts';
 import { forwardingTie } from './forwarding.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie, localnetTie } from './nat-ties.ts';
-import { linksAmong, linksLedTo, reflectingEnds } from './reflecting.ts';
+import { intentsOfLinks, linksLedTo, reflectingEnds } from './reflecting.ts';
 import { placed } from './scope.ts';
 
 /** A change as the engine sees it: what the kernel is taken to have, what it is to have, and the steps between. */
@@ -26,7 +26,7 @@ export interface PlannedChange {
 
 /** Plans what a draft asks for. Starts no process: what was last applied is taken to be there. */
 export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChange {
-  const scope = scopeOf(draft);
+  const scope = changedWithReferences(draft);
   const shared = {
     ...outside(draft, scope),
     otherLocalnets: otherLocalnets(draft, scope),
@@ -42,7 +42,7 @@ export function planChange(draft: Draft, sysctls: SysctlRepository): PlannedChan
       (which === 'before' ? draft.recordedNeeding(tie) : draft.needing(tie)).length > 0;
     return {
       ...shared,
-      reflecting: reflectingEnds(linksAmong(resources), isTarget),
+      reflecting: reflectingEnds(intentsOfLinks(resources), isTarget),
       resources: new Map(resources.map((stored) => [refText(stored), placed(stored)])),
     };
   };
@@ -67,7 +67,7 @@ interface Scoped {
 }
 
 /** What changes, and everything that it refers to, which stays. */
-function scopeOf(draft: Draft): Map<string, Scoped> {
+function changedWithReferences(draft: Draft): Map<string, Scoped> {
   const scope = new Map<string, Scoped>(
     draft.touched.map(({ ref, before, after, adoption }) => [
       refText(ref),

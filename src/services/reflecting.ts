@@ -30,13 +30,13 @@ export function targetOf(intent: NatIntent, assigned: NatAssigned): Tie | null {
 }
 
 /** A part of the store, or of a draft. */
-interface Ties {
+interface TieIndex {
   claimant: (tie: Tie) => Ref | null;
   needing: (tie: Tie) => Ref[];
 }
 
 /** The links among resources, with what was chosen for them. */
-export function linksAmong(resources: Iterable<Stored>): LinkIntent[] {
+export function intentsOfLinks(resources: Iterable<Stored>): LinkIntent[] {
   return [...resources].flatMap((stored) =>
     isOf(stored, 'link') ? [resolvedLink(stored.intent, stored.assigned)] : [],
   );
@@ -79,7 +79,7 @@ function publishedEnds(intent: LinkIntent, isTarget: (tie: Tie) => boolean): End
 }
 
 /** The links of ours behind whose ports is what a rule leads to, if that matters where it is. */
-export function linksLedTo(rule: Stored, ties: Ties): Ref[] {
+export function linksLedTo(rule: Stored, ties: TieIndex): Ref[] {
   if (!isOf(rule, 'nat') || rule.intent.type !== 'dnat') return [];
   const { intent, assigned } = rule;
   const address = intent.to.address ?? assigned.address;

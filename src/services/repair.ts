@@ -226,7 +226,7 @@ function referrersOfMade(store: Store, steps: readonly Step[]): Ref[] {
   const made = steps.filter(({ step }) => step === 'namespace.add' || step === 'bridge.add');
   const refs = [
     ...made.flatMap(({ serves }) => store.resources.referrers(serves)),
-    ...steps.flatMap((step) => placesMade(step).flatMap((place) => linksOn(store, place))),
+    ...steps.flatMap((step) => placesMade(step).flatMap((place) => linksNeeding(store, place))),
   ];
   return [...new Map(refs.map((ref) => [refText(ref), ref])).values()];
 }
@@ -246,7 +246,7 @@ function placesMade(step: Step): DeviceRef[] {
   }
 }
 
-function linksOn(store: Store, { namespace, name }: DeviceRef): Ref[] {
+function linksNeeding(store: Store, { namespace, name }: DeviceRef): Ref[] {
   return store.resources
     .needing({ namespace, what: interfaceTie(name) })
     .filter(({ kind }) => kind === 'link');

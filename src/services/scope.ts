@@ -10,7 +10,7 @@ import type { AnyPlaced } from '../schemas/resource.ts';
 import { BRIDGE_FIREWALL_TIE, bridgeIntent } from './bridge-firewall.ts';
 import { tiesOf } from './kinds.ts';
 import { firewallTie } from './nat-ties.ts';
-import { linksAmong, reflectingEnds } from './reflecting.ts';
+import { intentsOfLinks, reflectingEnds } from './reflecting.ts';
 
 /** A part of what is recorded that can be put in order by itself: whatever it needs is in it. */
 export interface Scope {
@@ -59,7 +59,11 @@ export function scopeOf(store: Store, refs: readonly Ref[], attempts: ReadonlySe
   const obstacles = obstaclesIn(found, attempts);
   for (const key of obstacles.keys()) found.delete(key);
   const isTarget = (tie: Tie): boolean => store.resources.needing(tie).length > 0;
-  return { resources: found, obstacles, reflecting: reflectingEnds(linksAmong(found.values()), isTarget) };
+  return {
+    resources: found,
+    obstacles,
+    reflecting: reflectingEnds(intentsOfLinks(found.values()), isTarget),
+  };
 }
 
 /** Where a bridge has a firewall, all bridges of its namespace are listed. */

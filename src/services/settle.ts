@@ -19,7 +19,7 @@ import { Draft } from './draft.ts';
 import { interfaceTie } from './interface.ts';
 import { kindOf, tiesOf } from './kinds.ts';
 import { portsChangedBy } from './ports.ts';
-import { leadsTo, linksAmong, reflectingEnds } from './reflecting.ts';
+import { leadsTo, intentsOfLinks, reflectingEnds } from './reflecting.ts';
 import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
 import { isTakenRoute, replacingRoutes } from './replaced-routes.ts';
 import { changedSysctls, noteHostSysctls, noteReadings } from './sysctls.ts';
@@ -148,7 +148,7 @@ class Settlement {
         resources.delete(refText(stored));
     const isTarget = (tie: Tie): boolean =>
       this.#deps.store.resources.needing(tie).length > 0 || side.some((stored) => leadsTo(tie, stored));
-    const reflecting = reflectingEnds(linksAmong([...this.#scope.resources.values(), ...side]), isTarget);
+    const reflecting = reflectingEnds(intentsOfLinks([...this.#scope.resources.values(), ...side]), isTarget);
     return compile({ resources, reflecting, otherFirewalls: new Set(), sysctlsBefore });
   }
 

@@ -19,7 +19,7 @@ import { isWithin, overlap, parseReserved, rangeOfNetwork, type Range } from '..
 import type { Draft } from './draft.ts';
 import { SMALLEST_IPV6_MTU } from './interface.ts';
 import { holdersOf, networkOf } from './held.ts';
-import { placesOf, type Choosing } from './ipam.ts';
+import { placesToAvoid, type Choosing } from './ipam.ts';
 import { linksOn } from './on-bridge.ts';
 import { isInTheWay } from './overlap.ts';
 import { Problem, invalidField, taken as takenBy } from './problem.ts';
@@ -243,5 +243,5 @@ export function namespacesToSurvey(body: object, recorded: BridgeIntent | undefi
   if (!Array.isArray(subnets) || subnets.length === 0) return [];
   const place = typeof namespace === 'string' ? namespace : HOST;
   const had = new Set<unknown>(recorded?.namespace === place ? recorded.subnets : []);
-  return subnets.every((subnet: unknown) => had.has(subnet)) ? [] : placesOf(place);
+  return subnets.every((subnet: unknown) => had.has(subnet)) ? [] : placesToAvoid(place);
 }
