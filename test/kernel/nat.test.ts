@@ -34,14 +34,14 @@ async function listen(namespace: string, protocol: 'tcp' | 'udp', ports: number[
   await once(child.stdout, 'data');
 }
 
-/** What comes back to `internet` from an address and port within a second, or nothing. */
+/** What comes back to `internet` from an address and port within two seconds, or nothing: what was lost is sent again after one. */
 async function ask(protocol: 'tcp' | 'udp', host: string, port: number, from = 'internet'): Promise<string> {
-  const tcp = `const s = require('node:net').connect(${port}, '${host}'); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
-  const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); s.close() }); s.send('?', ${port}, '${host}'); setTimeout(() => process.exit(1), 1000).unref(); setTimeout(() => {}, 1000)`;
+  const tcp = `const s = require('node:net').connect(${port}, '${host}'); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(2000, () => process.exit(1))`;
+  const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); process.exit(0) }); const ask = () => s.send('?', ${port}, '${host}'); ask(); setInterval(ask, 400); setTimeout(() => process.exit(1), 2000)`;
   const script = protocol === 'tcp' ? tcp : udp;
   const { stdout } = await execa('ip', ['netns', 'exec', from, process.execPath, '-e', script], {
     reject: false,
-    timeout: 3000,
+    timeout: 20_000,
   });
   return stdout;
 }

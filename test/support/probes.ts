@@ -26,21 +26,28 @@ export async function serve(namespace: string | null, ports: readonly number[]):
   await once(child.stdout, 'data');
 }
 
-const PATIENCE_MS = 600;
+/** The kernel sends again what was lost, and asks for a neighbor again, after a second. */
+const PATIENCE_MS = 1500;
 
-/** By which protocols a port of a host is reached: `tcp`, `udp` and, of the host itself, `icmp`. */
+/**
+ * By which protocols a port of a host is reached: `tcp`, `udp` and, of the host itself, `icmp`. As soon as it is by all of
+ * them, or when there has been time enough.
+ */
 export async function reached(from: string | null, host: string, port: number): Promise<string[]> {
   const family = host.includes(':') ? 6 : 4;
   const script = `
-    const say = (d) => process.stdout.write(d + ' ');
+    const by = new Set();
+    const end = () => { process.stdout.write([...by].join(' ')); process.exit(0); };
+    const say = (d) => { by.add(String(d)); if (by.size === 2) end(); };
     const t = require('node:net').connect(${port}, '${host}'); t.on('data', say); t.on('error', () => {});
     const u = require('node:dgram').createSocket('udp${family}'); u.on('message', say); u.on('error', () => {});
-    u.send('?', ${port}, '${host}');
-    setTimeout(() => process.exit(0), ${PATIENCE_MS});`;
+    const ask = () => u.send('?', ${port}, '${host}');
+    ask(); setInterval(ask, ${PATIENCE_MS / 5});
+    setTimeout(end, ${PATIENCE_MS});`;
   const run = async (command: readonly string[]) => execa(...within(from, command), { reject: false });
   const [{ stdout }, ping] = await Promise.all([
     run([process.execPath, '-e', script]),
-    run(['ping', '-n', '-c', '1', '-W', '0.6', host]),
+    run(['ping', '-n', '-c', '1', '-i', '0.25', '-w', '2', host]),
   ]);
   return [...(ping.exitCode === 0 ? ['icmp'] : []), ...stdout.split(' ').filter(Boolean)].toSorted();
 }

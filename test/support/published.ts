@@ -52,7 +52,7 @@ export async function listen(namespace: string | null, protocol: 'tcp' | 'udp', 
   return background(namespace, protocol === 'tcp' ? tcp : udp);
 }
 
-/** What an address and port answer within a second, or nothing. */
+/** What an address and port answer within two seconds, or nothing: what was lost is sent again after one. */
 export async function ask(
   from: string | null,
   host: string,
@@ -60,11 +60,11 @@ export async function ask(
   protocol: 'tcp' | 'udp' = 'tcp',
   source = '',
 ): Promise<string> {
-  const tcp = `const s = require('node:net').connect({ port: ${port}, host: '${host}', localAddress: '${source}' || undefined }); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(1000, () => process.exit(1))`;
-  const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); s.close() }); s.send('?', ${port}, '${host}'); setTimeout(() => process.exit(1), 1000).unref()`;
+  const tcp = `const s = require('node:net').connect({ port: ${port}, host: '${host}', localAddress: '${source}' || undefined }); s.on('data', (d) => process.stdout.write(d)); s.on('error', () => process.exit(1)); s.setTimeout(2000, () => process.exit(1))`;
+  const udp = `const s = require('node:dgram').createSocket('udp${host.includes(':') ? 6 : 4}'); s.on('message', (d) => { process.stdout.write(d); process.exit(0) }); const ask = () => s.send('?', ${port}, '${host}'); ask(); setInterval(ask, 400); setTimeout(() => process.exit(1), 2000)`;
   const { stdout } = await execa(...inside(from, process.execPath, '-e', protocol === 'tcp' ? tcp : udp), {
     reject: false,
-    timeout: 3000,
+    timeout: 20_000,
   });
   return stdout;
 }

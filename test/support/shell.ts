@@ -12,10 +12,13 @@ export async function ipJson(...args: string[]): Promise<Record<string, unknown>
   return text === '' ? [] : (JSON.parse(text) as Record<string, unknown>[]);
 }
 
-/** Whether a ping from a namespace (null: the sandbox itself) gets an answer within a second. */
+/**
+ * Whether one of the pings from a namespace (null: the sandbox itself) gets an answer within two seconds. The first may be
+ * lost: the kernel sends by a device a moment after it has come up, and asks for a neighbor again after a second.
+ */
 export async function pings(from: string | null, to: string): Promise<boolean> {
   const inside = from === null ? [] : ['netns', 'exec', from];
-  const ping = ['ping', '-n', '-c', '1', '-W', '1', to];
+  const ping = ['ping', '-n', '-c', '1', '-i', '0.25', '-w', '2', to];
   const { exitCode } =
     from === null
       ? await execa('ping', ping.slice(1), { reject: false })
