@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { execa } from 'execa';
@@ -14,6 +14,11 @@ if (process.env['NETNSD_SANDBOX'] !== '1') {
     'The tests change the network: run them by script/test, or in script/sandbox, never on the machine itself.',
   );
 }
+
+// As in script/sandbox: the kernel would have no link-local address for a second or two after a device has come up, to ask
+// for the neighbors of others with (RFC 4861, section 7.2.2), and finds out meanwhile whether that is its own.
+const acceptDad = '/proc/sys/net/ipv6/conf/default/accept_dad';
+if (existsSync(acceptDad)) writeFileSync(acceptDad, '0');
 
 const { testPath = '' } = expect.getState();
 const touchesKernel = !relative(process.cwd(), testPath).startsWith('test/unit/');
