@@ -46,7 +46,7 @@ export function kernelDifferences(
 export async function leftBehind(
   before: Record<string, unknown>,
   matters: (difference: string) => boolean = () => true,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<readonly string[]> {
   const end = performance.now() + timeoutMs;
   for (;;) {
@@ -75,19 +75,33 @@ echo @offload; ethtool -k '*' | grep -E '^Features for|^tx-checksumming:'
 echo @end
 `;
 
-async function namespaceState([command = '', ...args]: readonly string[]): Promise<unknown> {
+async function namespaceState(command: readonly string[]): Promise<unknown> {
+  let found = await readOnce(command);
+  for (let turn = 0; turn < 50 && !found.isSettled; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    found = await readOnce(command);
+  }
+  return found.state;
+}
+
+async function readOnce([command = '', ...args]: readonly string[]): Promise<{
+  state: unknown;
+  /** Whether what the kernel does of its own accord, some time later, is done. */
+  isSettled: boolean;
+}> {
+  const gone = { state: 'cannot be entered', isSettled: true };
   let output: string;
   try {
     // The variables of this process would reach iptables (XTABLES_*) and ip; the locale would reach both.
     const env = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' };
     output = (await run(command, args, { env, maxBuffer: 64 * 1024 * 1024 })).stdout;
   } catch {
-    return 'cannot be entered'; // deleted this moment, or a file that a killed `ip netns add` left behind
+    return gone; // deleted this moment, or a file that a killed `ip netns add` left behind
   }
   const part = sections(output);
-  if (!part.has('end')) return 'cannot be entered';
+  if (!part.has('end')) return gone;
   const [devices, routes, rules] = part.get('devices') ?? [];
-  return {
+  const state = {
     devices: Object.fromEntries(parse(devices).map(device).toSorted(byName)),
     routes: parse(routes).filter(isStableRoute).map(route).toSorted(),
     rules: [...parse(rules), ...parse(part.get('rules6')?.[0])].map((rule) => JSON.stringify(rule)),
@@ -98,6 +112,17 @@ async function namespaceState([command = '', ...args]: readonly string[]): Promi
     offload: pairs(part.get('offload') ?? []),
     sysctls: Object.fromEntries((part.get('sysctls') ?? []).map((line) => cut(line, ':'))),
   };
+  return { state, isSettled: haveLocalRoutes(parse(devices), parse(routes)) };
+}
+
+/** An IPv6 address is there at once, the route to it within the machine when a worker of the kernel comes to it. */
+function haveLocalRoutes(devices: readonly Json[], routes: readonly Json[]): boolean {
+  const local = new Set(routes.flatMap(({ type, dst }) => (type === 'local' ? [dst] : [])));
+  return devices
+    .filter((link) => ((link['flags'] ?? []) as readonly string[]).includes('UP'))
+    .flatMap((link) => (link['addr_info'] ?? []) as readonly Json[])
+    .filter((address) => address['family'] === 'inet6' && address['nodad'] === true)
+    .every((address) => local.has(address['local']));
 }
 
 /** Whether each device leaves checksums to others, from two lines each. */
