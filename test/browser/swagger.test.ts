@@ -18,9 +18,14 @@ const LAUNCH_ARGS = [
 
 /** Opens a page, and keeps what the browser has to complain about: failing scripts, and what the page may not do. */
 async function openPage(): Promise<{ page: Page; complaints: string[] }> {
-  const browser: Browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: LAUNCH_ARGS });
+  const browser: Browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: LAUNCH_ARGS,
+    timeout: 120_000,
+  });
   onTestFinished(async () => browser.close());
   const page = await browser.newPage({ viewport: { width: 1280, height: 1600 } });
+  page.setDefaultTimeout(90_000);
   const complaints: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
@@ -59,7 +64,7 @@ async function tryOut(
   return (await status.innerText()).trim();
 }
 
-describe('Swagger UI in a browser', { timeout: 60_000 }, () => {
+describe('Swagger UI in a browser', { timeout: 240_000 }, () => {
   test('creates a namespace in the kernel, and deletes it', async () => {
     const daemon = await startDaemon();
     const { page, complaints } = await openPage();

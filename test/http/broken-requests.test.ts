@@ -97,7 +97,8 @@ describe('who is slow', () => {
     return `http://127.0.0.1:${address.transport === 'tcp' ? address.port : 0}`;
   }
 
-  const drip = (text: string): string[] => Array.from({ length: 100 }, () => text);
+  /** Ten seconds of it. */
+  const drip = (text: string): string[] => Array.from({ length: 500 }, () => text);
 
   test('with the headers is answered with 400 and cut off', async () => {
     const answer = await sendRaw(
@@ -106,14 +107,14 @@ describe('who is slow', () => {
       20,
     );
     expect(problemIn(answer)).toMatchObject({ status: 400, detail: 'the request was not complete in time' });
-    expect(answer.durationMs).toBeLessThan(1500);
+    expect(answer.durationMs).toBeLessThan(8000);
   });
 
   test('with the body is answered with 400 and cut off', async () => {
     const head = 'POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n';
     const answer = await sendRaw(await listenBriefly(), [head, ...drip('x')], 20);
     expect(problemIn(answer)).toMatchObject({ status: 400, detail: 'the request was not complete in time' });
-    expect(answer.durationMs).toBeLessThan(2000);
+    expect(answer.durationMs).toBeLessThan(8000);
   });
 
   test('with the next request is cut off', async () => {

@@ -112,7 +112,9 @@ describe('what a link of one end receives at most', () => {
 
   it('lets TCP get through, which hands over 64 KiB at once', async () => {
     await build();
-    const free = await seconds(400_000);
+    // The best of three: that one takes long on a busy machine says nothing.
+    let free = await seconds(400_000);
+    for (let turn = 0; turn < 2 && free > 0.3; turn++) free = Math.min(free, await seconds(400_000));
     if (!(await patched({ rate: { ingressKbit: 2000 } }))) return;
     // All but the first 128 KiB take their time; that is 1.1 s.
     const took = await seconds(400_000);

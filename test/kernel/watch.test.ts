@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { isLong } from '../support/rounds.ts';
 import { ipJson, run } from '../support/shell.ts';
 import { startWatched, type Watched } from '../support/watched.ts';
 
@@ -240,8 +241,11 @@ const drifts: { name: string; by: string; suspects: string[]; after?: string }[]
   },
 ];
 
+/** The promise is two seconds; in a machine that is busy otherwise everything takes longer. */
+const LONGEST_MS = isLong ? 2_000 : 10_000;
+
 /** What is suspected from now on, as soon as it is that much: a part may be told later than another. */
-async function suspectsUntil(watched: Watched, count: number, withinMs = 2_000): Promise<string[]> {
+async function suspectsUntil(watched: Watched, count: number, withinMs = LONGEST_MS): Promise<string[]> {
   const end = performance.now() + withinMs;
   const found = new Set<string>();
   while (found.size < count && performance.now() < end)
@@ -329,7 +333,7 @@ describe('the watch', () => {
     await watched.patch('link', 'web', { mtu: 1300 });
     await sh('sleep 0.2');
     process.kill(pid, 'SIGCONT');
-    expect(await watched.nextSuspects()).toEqual([]);
+    expect(await watched.nextSuspects(2_000)).toEqual([]);
     await sh('ip link set veth00 mtu 1350');
     expect(await watched.nextSuspects()).toEqual(['link/web']);
   });
@@ -390,15 +394,22 @@ describe('the watch', () => {
     process.kill(pid, 'SIGSTOP');
     await sh('for n in {1..40000}; do echo "link set br00 mtu $((1400 + n % 2))"; done | ip -batch -');
     process.kill(pid, 'SIGCONT');
-    const found = await watched.nextSuspects();
-    expect(found).toContain('everything');
+    const found: string[] = [];
+    await expect
+      .poll(() => {
+        found.push(...watched.suspects());
+        return found;
+      })
+      .toContain('everything');
   });
 
   it('hears of a namespace that had no id, and of names that come and go', async () => {
     const watched = await startWatched();
     await watched.watch.start();
     await watched.create('namespace', { name: 'red' });
-    const pid = Number(await sh('unshare --net sleep 30 >/dev/null 2>&1 & echo $!; sleep 0.1'));
+    const pid = Number(await sh('unshare --net sleep 60 >/dev/null 2>&1 & echo $!'));
+    const inode = async (of: number | string): Promise<string> => sh(`readlink /proc/${of}/ns/net`);
+    await expect.poll(async () => inode(pid)).not.toBe(await inode('self'));
     await watched.create('namespace', { name: 'adopted', pid });
     await watched.settle();
     expect(watched.suspects()).toEqual([]);
@@ -476,10 +487,11 @@ describe('the watch', () => {
   it('costs next to nothing while somebody changes something a hundred times a second', async () => {
     const watched = await build();
     const before = process.cpuUsage();
+    const start = performance.now();
     await sh('for n in {1..200}; do ip -n blue link set p1 mtu $((1300 + n % 2)); sleep 0.008; done');
     const { user, system } = process.cpuUsage(before);
-    // Of one core, in some two seconds, the tests' own share included.
-    expect((user + system) / 1_000_000).toBeLessThan(0.4);
+    // Of one core, the tests' own share included; whoever makes the changes takes longer on a slow machine, too.
+    expect((user + system) / 1_000 / (performance.now() - start)).toBeLessThan(0.2);
     expect(watched.suspects()).toEqual(['link/port']);
   });
 
@@ -500,9 +512,17 @@ function node(script: string): string[] {
 function monitors(): { pid: number; name: string }[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return pids.flatMap((pid) => {
-    const path = `/proc/${pid}/cmdline`;
-    const words = existsSync(path) ? readFileSync(path, 'utf8').split('\0') : [];
+    const words = commandLineOf(pid).split('\0');
     const isMonitor = words[0] === 'xtables-monitor' || (words[0] === 'ip' && words.includes('monitor'));
     return isMonitor ? [{ pid: Number(pid), name: words[0] ?? '' }] : [];
   });
+}
+
+/** Nothing for what has ended since it was listed. */
+function commandLineOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }

@@ -8,7 +8,7 @@ const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 
 /** Runs netnsd as a person does, to its end; for what ends by itself. */
 export async function runServer(args: string[], env: Record<string, string> = {}) {
-  return execa(process.execPath, [MAIN, ...args], { env, reject: false, timeout: 20_000 });
+  return execa(process.execPath, [MAIN, ...args], { env, reject: false, timeout: 50_000 });
 }
 
 /** A directory that goes with the test. */

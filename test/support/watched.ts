@@ -106,14 +106,14 @@ export async function startWatched(): Promise<Watched> {
     },
     remove,
     suspects,
-    nextSuspects: async (withinMs = 2_000) => {
+    nextSuspects: async (withinMs = 10_000) => {
       const end = performance.now() + withinMs;
       while (suspected.size === 0 && performance.now() < end) await pause(10);
       return suspects();
     },
     settle: async () => {
       const bound = new Set(names('namespace'));
-      const end = performance.now() + 5_000;
+      const end = performance.now() + 30_000;
       for (;;) {
         const listed = await ipJson('netns', 'list');
         const waiting = listed.filter(({ name, id }) => bound.has(String(name)) && id === undefined);
