@@ -1,14 +1,14 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { request as httpRequest } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { run } from '../support/shell.ts';
 import { startServer, temporaryDirectory, type Server } from '../support/server.ts';
-import { prepareInFront, putInFront } from '../support/wrapper.ts';
+import { prepareInFront } from '../support/wrapper.ts';
 
 const KEY = 'the key of this change';
 const BODY = { name: 'br00', addresses: ['10.1.1.3/24'] };
@@ -125,14 +125,19 @@ describe('netnsd is killed', () => {
 });
 
 test('a client that goes away gets the answer by the same key', async () => {
-  putInFront('ip', () => 'sleep 0.3; exec /usr/sbin/ip "$@"');
+  const files = temporaryDirectory();
+  const [begun, goOn] = [join(files, 'begun'), join(files, 'go-on')];
+  const { arm } = prepareInFront(
+    'ip',
+    () => `touch ${begun}; until [ -e ${goOn} ]; do sleep 0.02; done; exec /usr/sbin/ip "$@"`,
+  );
   const server = await startServer(['--reconcile', 'off']);
-  const { exitCode } = await execa(
+  onTestFinished(() => writeFileSync(goOn, ''));
+  arm();
+  const client = execa(
     'curl',
     [
       '-s',
-      '--max-time',
-      '0.1',
       '--unix-socket',
       server.socketPath,
       '-H',
@@ -143,9 +148,12 @@ test('a client that goes away gets the answer by the same key', async () => {
     ],
     { reject: false },
   );
-  expect(exitCode).toBe(28);
+  await expect.poll(() => existsSync(begun)).toBe(true);
+  client.kill('SIGKILL');
+  expect(await client).toMatchObject({ signal: 'SIGKILL', stdout: '' });
   let again = await create(server);
   expect(again).toMatchObject({ status: 409, body: { type: '/problems/request-in-flight' } });
+  writeFileSync(goOn, '');
   while (again?.status === 409) {
     await sleep(50);
     again = await create(server);
