@@ -43,7 +43,7 @@ function ipInBlue(...lines: readonly string[]): void {
 }
 
 // A bridge and a namespace beside it, as others make them.
-beforeEach(() => {
+beforeEach(async () => {
   execFileSync('ip', ['netns', 'add', BLUE]);
   ip(
     'link add br7 address 6e:8e:92:90:53:3f type bridge',
@@ -62,7 +62,20 @@ beforeEach(() => {
     'address add 10.1.1.1/24 dev v1',
     'address add fd00::1/64 dev v1 nodad',
   );
+  await untilUp();
 });
+
+/** What is sent by a device that the kernel has not yet found to be up is lost. */
+async function untilUp(): Promise<void> {
+  await expect.poll(() => [isUp('br7'), isUp('v1', BLUE)]).toEqual([true, true]);
+}
+
+function isUp(device: string, ...namespace: readonly string[]): boolean {
+  const inside = namespace.flatMap((name) => ['-n', name]);
+  return execFileSync('ip', [...inside, '-br', 'link', 'show', device], { encoding: 'utf8' }).includes(
+    ' UP ',
+  );
+}
 
 afterEach(() => {
   ip('link delete v7', 'link delete br7', `netns delete ${BLUE}`);

@@ -43,7 +43,9 @@ it('a namespace on two networks is reached by what it publishes on either, thoug
   await startProber({ name: 'two', namespace: 'two', tcp: [80], udp: [] });
   const ask = await startProber({ name: 'internet', namespace: 'internet', tcp: [], udp: [] });
   for (const port of [8082, 8081])
-    expect([port, await ask({ protocol: 'tcp', host: '198.51.100.2', port })]).toEqual([port, 'two']);
+    await expect
+      .poll(async () => [port, await ask({ protocol: 'tcp', host: '198.51.100.2', port })])
+      .toEqual([port, 'two']);
   // Without it the answers of the first are dropped, since they come in by the second bridge.
   await run('sysctl', '-qw', 'net.ipv4.conf.br02.rp_filter=1');
   expect(await ask({ protocol: 'tcp', host: '198.51.100.2', port: 8081 })).toBeNull();
@@ -53,9 +55,9 @@ it('a namespace on two networks is reached by what it publishes on either, thoug
   });
   const { headers } = await request.post('/reconcile').expect(202);
   await expect
-    .poll(async () => (await request.get(String(headers['location']))).body.state, { timeout: 10_000 })
+    .poll(async () => (await request.get(String(headers['location']))).body.state)
     .toBe('succeeded');
-  expect(await ask({ protocol: 'tcp', host: '198.51.100.2', port: 8081 })).toBe('two');
+  await expect.poll(async () => ask({ protocol: 'tcp', host: '198.51.100.2', port: 8081 })).toBe('two');
 });
 
 it('a bridge checks source addresses loosely as long as it has a firewall and an IPv4 address', async () => {
