@@ -21,7 +21,7 @@ exec sleep 60`;
   expect((await first.curl('/links', 'POST', { name: 't0', type: 'tap' })).status).toBe(201);
   arm();
   const answer = first.curl('/links/t0', 'PATCH', { rate: { ingressKbit: 1000 } });
-  await expect.poll(() => existsSync(stopped), { timeout: 10_000 }).toBe(true);
+  await expect.poll(() => existsSync(stopped)).toBe(true);
   await first.end('SIGKILL');
   await answer;
   restore();
@@ -42,7 +42,7 @@ it.each([1, 2])(
   },
 );
 
-it('puts policing back that somebody took away while netnsd was down', { timeout: 60_000 }, async () => {
+it('puts policing back that somebody took away while netnsd was down', async () => {
   const stateDir = directoryToTearDown();
   const first = await startServer(['--reconcile', 'off'], { stateDir });
   const { status } = await first.curl('/links', 'POST', {
@@ -61,8 +61,8 @@ it('puts policing back that somebody took away while netnsd was down', { timeout
   expect(await ingressOf('t0', null)).toEqual(ours);
   await tc('filter del dev t0 ingress');
   const second = await startServer([], { stateDir });
-  await expect.poll(async () => ingressOf('t0', null), { timeout: 10_000 }).toEqual(ours);
+  await expect.poll(async () => ingressOf('t0', null)).toEqual(ours);
   await expect
-    .poll(async () => (await second.curl('/links/t0')).body['status'], { timeout: 10_000 })
+    .poll(async () => (await second.curl('/links/t0')).body['status'])
     .toMatchObject({ state: 'ready' });
 });

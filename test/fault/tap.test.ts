@@ -3,7 +3,7 @@ import { watchTools } from '../support/points.ts';
 import { directoryToTearDown, startServer } from '../support/server.ts';
 import { ipJson, run } from '../support/shell.ts';
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 
 async function taps(): Promise<string[]> {
   return (await ipJson('link', 'show', 'type', 'tun'))

@@ -20,9 +20,7 @@ describe('only answers pass, and not what goes on of a flow', () => {
       await firewallOf(request, 1, { hostAccess: true });
       const fromPort = await openFlow('n11', own(1, 254), 9000);
       const fromHost = await openFlow(null, own(1, 1), 80);
-      await expect
-        .poll(async () => [await fromPort(), await fromHost()], { timeout: 10_000 })
-        .toEqual([true, true]);
+      await expect.poll(async () => [await fromPort(), await fromHost()]).toEqual([true, true]);
       await firewallOf(request, 1, { hostAccess: false });
       expect([await fromPort(), await fromHost()]).toEqual([false, true]);
     }
@@ -40,9 +38,7 @@ describe('only answers pass, and not what goes on of a flow', () => {
       await firewallOf(request, 1, { inbound: 'any' });
       const inward = await openFlow('internet', own(1, 1), 80);
       const outward = await openFlow('n11', neighbor, 7000);
-      await expect
-        .poll(async () => [await inward(), await outward()], { timeout: 10_000 })
-        .toEqual([true, true]);
+      await expect.poll(async () => [await inward(), await outward()]).toEqual([true, true]);
       await masquerade(request, 1, 'none');
       await firewallOf(request, 1, { inbound: 'published' });
       expect([await inward(), await outward()]).toEqual([false, true]);
@@ -67,7 +63,7 @@ describe('only answers pass, and not what goes on of a flow', () => {
       await firewallOf(request, 1, { isolated: false, reachableFrom: [] });
       const there = await openFlow('n11', own(2, 1), 80);
       const back = await openFlow('n21', own(1, 1), 80);
-      await expect.poll(async () => [await there(), await back()], { timeout: 10_000 }).toEqual([true, true]);
+      await expect.poll(async () => [await there(), await back()]).toEqual([true, true]);
       await firewallOf(request, 1, { isolated: true, reachableFrom: ['br02'] });
       expect([await there(), await back()]).toEqual([false, true]);
     }

@@ -61,7 +61,7 @@ async function makeNetworks(request: Request, firewalls: readonly [object, objec
     [1, 'victim'],
     [2, 'attacker'],
   ] as const)
-    await expect.poll(async () => pings(name, `fd00:${bridge}::254`), { timeout: 10_000 }).toBe(true);
+    await expect.poll(async () => pings(name, `fd00:${bridge}::254`)).toBe(true);
 }
 
 /** Sends a byte by UDP, from a port, from whatever address the kernel takes. */

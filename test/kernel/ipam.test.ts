@@ -78,7 +78,7 @@ describe('addresses that a bridge gives', () => {
         timeout: 10_000,
       })
       .toBe(true);
-    await expect.poll(async () => gatewaysIn('blue'), { timeout: 10_000 }).toEqual(['10.1.1.1']);
+    await expect.poll(async () => gatewaysIn('blue')).toEqual(['10.1.1.1']);
   });
 
   it('follow the subnets of the bridge', async () => {

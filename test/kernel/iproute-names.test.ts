@@ -60,7 +60,7 @@ describe('on a machine that has names for routing tables, for the protocol of ne
     expect(tables.toSorted((a, b) => a - b)).toEqual([254, 1000]);
     const { headers } = await request.post('/reconcile').expect(202);
     await expect
-      .poll(async () => (await request.get(String(headers['location']))).body.state, { timeout: 10_000 })
+      .poll(async () => (await request.get(String(headers['location']))).body.state)
       .toBe('succeeded');
     expect((await request.get('/drift')).body.items).toEqual([]);
     const less = await request.patch('/links/v0').send({ peer: { routes: routes.slice(1) } });

@@ -15,7 +15,7 @@ async function pingsInFull(from: string, to: string, mtu: number): Promise<boole
   return exitCode === 0;
 }
 
-const soon = { timeout: 10_000 };
+const soon = { timeout: 20_000 };
 
 describe('macvlans on one parent', () => {
   it.each([

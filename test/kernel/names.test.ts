@@ -230,7 +230,7 @@ describe('the file of a namespace', () => {
     );
     await run('umount', '/etc/netns/blue');
     await daemon.request.post('/reconcile').expect(202);
-    await expect.poll(async () => found('blue', 'red'), { timeout: 10_000 }).toEqual(RED);
+    await expect.poll(async () => found('blue', 'red')).toEqual(RED);
     expect((await daemon.request.get('/namespaces/blue')).body.status.names.hosts).toBe('written');
   });
 
@@ -239,9 +239,9 @@ describe('the file of a namespace', () => {
     await createNetwork(daemon, ['blue', 'red']);
     const text = readFileSync(HOSTS, 'utf8');
     writeFileSync(HOSTS, `${NAMES_MARK}\n192.0.2.1 red\n`);
-    await expect.poll(() => readFileSync(HOSTS, 'utf8'), { timeout: 10_000 }).toBe(text);
+    await expect.poll(() => readFileSync(HOSTS, 'utf8')).toBe(text);
     rmSync('/etc/netns/blue', { recursive: true });
-    await expect.poll(() => existsSync(HOSTS) && readFileSync(HOSTS, 'utf8'), { timeout: 10_000 }).toBe(text);
+    await expect.poll(() => existsSync(HOSTS) && readFileSync(HOSTS, 'utf8')).toBe(text);
   });
 
   it('has the names of an adopted namespace too', async () => {
@@ -362,7 +362,7 @@ it('of two hundred namespaces each finds every other one, by no process more', a
     .send({ peer: { mtu: 1400 } })
     .expect(200);
   const isAsMany = daemon.app.processesStarted() - started;
-  await expect.poll(() => entries('/etc/netns/n199/hosts').length, { timeout: 10_000 }).toBe(200);
+  await expect.poll(() => entries('/etc/netns/n199/hosts').length).toBe(200);
   const texts = new Set(names.map((name) => readFileSync(`/etc/netns/${name}/hosts`, 'utf8')));
   expect([texts.size, isAsMany]).toEqual([1, 2]);
 }, 120_000);

@@ -52,7 +52,7 @@ async function processesOf({ request }: Daemon): Promise<number> {
 async function reconcile({ request }: Daemon): Promise<void> {
   const { headers } = await request.post('/reconcile').expect(202);
   await expect
-    .poll(async () => (await request.get(String(headers['location']))).body.state, { timeout: 10_000 })
+    .poll(async () => (await request.get(String(headers['location']))).body.state)
     .toBe('succeeded');
 }
 

@@ -373,7 +373,7 @@ describe('forwarding of IPv4, for which the kernel has two names', () => {
     expect(drifted.map(({ resource }) => resource.name)).toEqual(['blue', 'out']);
     const { headers } = await request.post('/reconcile').expect(202);
     await expect
-      .poll(async () => (await request.get(String(headers['location']))).body.state, { timeout: 10_000 })
+      .poll(async () => (await request.get(String(headers['location']))).body.state)
       .toBe('succeeded');
     expect((await request.get('/drift')).body.items).toEqual([]);
     expect(await forwarding()).toBe('1');
