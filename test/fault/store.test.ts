@@ -117,6 +117,8 @@ describe('a store that is lost while it is open', () => {
     await Promise.all(names.map(async (name) => create(request, '/bridges', { name })));
     const settled = async () => (await request.get('/system')).body.reconcile.settled;
     await expect.poll(settled).toBe(true);
+    // What was made just now is suspected a little later than the rest.
+    await sleep(1_000);
     const bridges = async () => (await ipJson('link', 'show', 'type', 'bridge')).length;
     const path = join(stateDir, 'netnsd.db');
     renameSync(path, `${path}.away`);
