@@ -161,7 +161,8 @@ describe('a macvlan whose parent is a bridge with subnets', () => {
     ] as const)
       expect([from, to, await pings(from, to)]).toEqual([from, to, isReached]);
     await request.patch('/links/m-grey').send({ mode: 'bridge' }).expect(200);
-    expect(await pings('blue', '10.66.0.6')).toBe(true);
+    // The neighbor that could not be found before is asked for again only after a while.
+    await expect.poll(async () => pings('blue', '10.66.0.6')).toBe(true);
   });
 
   it('is found by its name, and finds others', async () => {
