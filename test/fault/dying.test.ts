@@ -7,7 +7,7 @@ import { World } from '../support/world.ts';
 
 const all = [...changes, ...singleChanges, ...ruleChanges, ...networkChanges, ...optionChanges];
 /** A point takes about a second, on a machine that is busy with other things too. */
-const TIMEOUT_MS = isLong ? 3_600_000 : 300_000;
+const TIMEOUT_MS = isLong ? 3_600_000 : 600_000;
 
 describe('netnsd is killed in the middle of a change, and started again', () => {
   it('leaves nothing half at any step of a tool', { timeout: TIMEOUT_MS }, async () => {

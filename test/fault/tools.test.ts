@@ -5,7 +5,7 @@ import { isLong, reportFigures, spread } from '../support/rounds.ts';
 import { World } from '../support/world.ts';
 
 const all = [...changes, ...singleChanges, ...ruleChanges, ...networkChanges, ...optionChanges];
-const TIMEOUT_MS = isLong ? 3_600_000 : 300_000;
+const TIMEOUT_MS = isLong ? 3_600_000 : 600_000;
 
 /** That a message is not sent, and that its answer is not received, which is to have failed with it done. */
 const faults = [
