@@ -1,7 +1,14 @@
 import type { KernelState, Rule } from '../kernel/state.ts';
 import { familyOfSubnet } from '../schemas/ipam.ts';
 import type { EndIntent } from '../schemas/link.ts';
-import { alone, familyOf, networkOf, parsePrefix, type Family } from '../schemas/address.ts';
+import {
+  alone,
+  explainUnroutable,
+  familyOf,
+  networkOf,
+  parsePrefix,
+  type Family,
+} from '../schemas/address.ts';
 import type { BridgeFirewall, ObservedBridgeFirewall } from '../schemas/bridge-firewall.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
@@ -84,12 +91,12 @@ export function rulesOfBridge(
     make.filter(peers, `-i ${own}`, 'ACCEPT'),
   ];
   if (firewall === null) return listed;
-  const networks = new Set(addresses.filter((each) => familyOf(each) === family).map(networkOf));
+  const guarded = addresses.filter((each) => familyOf(each) === family && isBeyondItsLink(each));
   const isReached = firewall.internal ? [] : firewall.reachableFrom.map(interfaceOf);
   return [
     ...listed,
     // Only a packet that begins a flow: who is on two bridges may answer by either.
-    ...[...networks].map((network) =>
+    ...[...new Set(guarded.map(networkOf))].map((network) =>
       make.mangle(BRIDGE_CHAINS.source, `-s ${network} ! -i ${own} -m conntrack --ctstate NEW`, 'DROP'),
     ),
     ...(firewall.internal ? closed(own, make) : outside(own, firewall, make)),
@@ -98,7 +105,7 @@ export function rulesOfBridge(
       ? make.filter(CHAINS.in, `-i ${own} -o ${own}`, 'ACCEPT')
       : // What was published and comes back to the same bridge passes: it was translated.
         make.mangle(BRIDGE_CHAINS.inbound, `-i ${own} -o ${own} ${BUT_TRANSLATED}`, 'DROP'),
-    ...(firewall.inbound === 'any' ? [] : gateways(own, family, addresses, make)),
+    ...(firewall.inbound === 'any' ? [] : gateways(own, guarded, make)),
     ...(firewall.hostAccess ? [] : [make.mangle(BRIDGE_CHAINS.input, `-i ${own} ${NO_ANSWER}`, 'DROP')]),
   ];
 }
@@ -127,18 +134,23 @@ function closed(own: string, { mangle }: Maker): Rule[] {
   ];
 }
 
+/**
+ * Whether what bears such an address can come by another interface, or be meant for this one if it does. Each link has
+ * link-local addresses of the same network, and they are good there only: what has one elsewhere is of no concern here.
+ */
+function isBeyondItsLink(address: string): boolean {
+  return explainUnroutable(parsePrefix(address).address) === null;
+}
+
 /** Who comes by another way to an address of the bridge is sent to where it is told who is a stranger. */
-function gateways(own: string, family: Family, addresses: readonly string[], { mangle }: Maker): Rule[] {
-  return addresses
-    .map((text) => parsePrefix(text).address)
-    .filter((address) => familyOf(address) === family)
-    .map((address) =>
-      mangle(
-        BRIDGE_CHAINS.gateway,
-        `-d ${alone(address)} ! -i ${own} ${NEITHER_ANSWER_NOR_TRANSLATED}`,
-        BRIDGE_CHAINS.strange,
-      ),
-    );
+function gateways(own: string, addresses: readonly string[], { mangle }: Maker): Rule[] {
+  return addresses.map((text) =>
+    mangle(
+      BRIDGE_CHAINS.gateway,
+      `-d ${alone(parsePrefix(text).address)} ! -i ${own} ${NEITHER_ANSWER_NOR_TRANSLATED}`,
+      BRIDGE_CHAINS.strange,
+    ),
+  );
 }
 
 /** What passes between the bridge and the rest of the world, other bridges included. */

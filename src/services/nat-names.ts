@@ -94,7 +94,10 @@ function resolveBridge(intent: NatIntent, name: string, draft: Draft): NatAssign
       { references: [{ kind: 'bridge', name }] },
     );
   const family = natFamily(intent);
-  const own = addresses.filter((address) => familyOf(address) === family);
+  // Each link has link-local addresses of one network, and nothing is forwarded from them or to them.
+  const own = addresses.filter(
+    (address) => familyOf(address) === family && explainUnroutable(parsePrefix(address).address) === null,
+  );
   if (own.length === 0) throw lacking(intent, { kind: 'bridge', name }, 'address');
   return { sources: [...new Set(own.map(networkOf))], inInterface };
 }
