@@ -45,9 +45,10 @@ export function layOver<K extends Kind>(
 
 /** What depends on it follows. */
 function followThrough(before: Stored | null, after: Stored, choosing: Choosing): void {
+  // Rules go by what links have in the end: with an address of the old subnet one might have nothing.
+  const links = before !== null && isOf(before, 'bridge') ? reassign(before, choosing) : [];
   followInNat(choosing.draft, before, after);
-  if (before === null || !isOf(before, 'bridge')) return;
-  for (const link of reassign(before, choosing)) followInNat(choosing.draft, link, link);
+  for (const link of links) followInNat(choosing.draft, link, link);
 }
 
 function metaAfter(before: Stored | null, now: string): Meta {

@@ -161,6 +161,28 @@ describe('a target', () => {
     await request.get('/nat/web').expect(404);
   });
 
+  it('that is at 127.0.0.1 alone follows its link to another subnet of its bridge', async () => {
+    const { request } = await startDaemon();
+    await request
+      .post('/bridges')
+      .send({ name: 'br05', subnets: ['10.5.1.0/24'] })
+      .expect(201);
+    await request.post('/namespaces').send({ name: 'blue' }).expect(201);
+    const peer = { interface: 'eth0', namespace: 'blue', addresses: ['auto'] };
+    await request.post('/links').send({ name: 'v0', type: 'veth', bridge: 'br05', peer }).expect(201);
+    await listen('blue', 'tcp', 80);
+    await request
+      .post('/nat')
+      .send({ ...web, address: '127.0.0.1', to: { link: 'v0', port: '80' } })
+      .expect(201);
+    await request
+      .patch('/bridges/br05')
+      .send({ subnets: ['10.5.2.0/24'] })
+      .expect(200);
+    expect((await request.get('/nat/web')).body.status.address).toBe('10.5.2.2');
+    expect(await ask(null, '127.0.0.1', 8080)).toMatch(/^blue/);
+  });
+
   it.each([
     ['/address', { address: '::1', to: { address: 'fd00:1::1' } }],
     ['/address', { address: 'fe80::2', to: { address: 'fd00:1::1' } }],
