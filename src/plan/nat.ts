@@ -1,4 +1,5 @@
 import { ruleKey, type KernelState, type Rule } from '../kernel/state.ts';
+import { familyOf } from '../schemas/address.ts';
 import type { Difference, Ref } from '../schemas/common.ts';
 import {
   natFamily,
@@ -56,7 +57,7 @@ function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
   const leaving = leavingMatch(nat);
   const outside = nat.outInterface === null ? '' : ` -i ${nat.outInterface}`;
   const target = nat.type === 'snat' ? `SNAT --to-source ${nat.toAddress}` : 'MASQUERADE';
-  const translate = makeRule(serves, 'nat', CHAINS.snat, `${from}${leaving}`, target);
+  const translate = makeRule(serves, 'nat', CHAINS.snat, `${from}${leaving}${toOne(nat)}`, target);
   if (nat.forward === 'none') return [translate];
 
   const accept = (chain: string, match: string): Rule => makeRule(serves, 'filter', chain, match, 'ACCEPT');
@@ -87,6 +88,15 @@ function rulesOfOutgoing(serves: Ref, nat: Outgoing): Rule[] {
 function leavingMatch({ source, inInterface, outInterface }: Outgoing): string {
   if (outInterface !== null) return ` -o ${outInterface}`;
   return inInterface === null ? ` ! -d ${source}` : ` ! -o ${inInterface}`;
+}
+
+/**
+ * With bridge-nf-call-iptables on what is sent to all on a bridge passes nat as well: it stays there, and has to show who
+ * sent it. Where an interface says what leaves, that is no question.
+ */
+function toOne({ source, inInterface, outInterface }: Outgoing): string {
+  if (inInterface !== null || outInterface !== null) return '';
+  return ` -m addrtype ! --dst-type ${familyOf(source) === 4 ? 'BROADCAST,' : ''}MULTICAST`;
 }
 
 /**
