@@ -99,5 +99,11 @@ function resolveBridge(intent: NatIntent, name: string, draft: Draft): NatAssign
     (address) => familyOf(address) === family && explainUnroutable(parsePrefix(address).address) === null,
   );
   if (own.length === 0) throw lacking(intent, { kind: 'bridge', name }, 'address');
+  if (intent.type !== 'dnat' && intent.outInterface === inInterface)
+    throw new Problem(
+      'unprocessable',
+      `nat/${intent.name}, /outInterface: ${inInterface} is the bridge itself; traffic must leave by another interface`,
+      { references: [{ kind: 'bridge', name }] },
+    );
   return { sources: [...new Set(own.map(networkOf))], inInterface };
 }

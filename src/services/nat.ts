@@ -210,10 +210,19 @@ function checkOutgoing(nat: MasqueradeIntent | SnatIntent): void {
   if (nat.type === 'snat') checkRoutable('/toAddress', nat.toAddress);
   if (nat.inInterface !== null && nat.inInterface === nat.outInterface)
     throw invalidField('/outInterface', 'is the same as /inInterface; traffic must leave by another');
-  if (nat.source !== null && nat.forward === 'established' && parsePrefix(nat.source).prefixLength === 0)
+  if (nat.source === null) return;
+  const { address, prefixLength } = parsePrefix(nat.source);
+  checkRoutable('/source', address);
+  if (prefixLength > 0) return;
+  if (nat.forward === 'established')
     throw invalidField(
       '/source',
       `${nat.source} is everything, and \`forward: established\` would drop all that is sent to it; name a network, or use \`any\` or \`none\``,
+    );
+  if (nat.inInterface === null && nat.outInterface === null)
+    throw invalidField(
+      '/outInterface',
+      `is needed, or /inInterface: ${nat.source} is everything, and what leaves it can be known by an interface alone`,
     );
 }
 

@@ -375,6 +375,31 @@ describe('a nat rule', () => {
     expect((await request.patch('/nat/web').send({ port: '8082' })).status).toBe(200);
   });
 
+  it('by bridge leaves by another interface than the bridge, whatever that is called', async () => {
+    const { request } = await startDaemon();
+    await request.post('/bridges').send({ name: 'br00', addresses: ['10.1.1.3/24'] });
+    const out = { name: 'out', type: 'masquerade', bridge: 'br00' };
+    const references = [{ kind: 'bridge', name: 'br00' }];
+    const refused = await request
+      .post('/nat')
+      .send({ ...out, outInterface: 'br00' })
+      .expect(422);
+    expect(refused.body).toMatchObject({ references });
+    await request
+      .post('/nat')
+      .send({ ...out, outInterface: 'uplink1' })
+      .expect(201);
+    expect((await request.patch('/bridges/br00').send({ interface: 'uplink1' })).body).toMatchObject({
+      status: 422,
+      references,
+    });
+    const everything = { ...out, name: 'all', bridge: null, source: '0.0.0.0/0', forward: 'any' };
+    await request
+      .post('/nat')
+      .send({ ...everything, outInterface: 'uplink0' })
+      .expect(201);
+  });
+
   it('says when nothing leads to its rules any more, and when its namespace is gone', async () => {
     const { request } = await startDaemon();
     await request.post('/namespaces').send({ name: 'blue' });
