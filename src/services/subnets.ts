@@ -64,9 +64,11 @@ export function assignSubnets(
         ? last
         : newSubnet(`/subnets/${at}`, asked, subnets, { intent, last, choosing });
     const gateway = gatewayIn(subnet, intent.addresses);
+    const wasSo =
+      had.some((each) => each.subnet === subnet && each.gateway === gateway) &&
+      ownOf(before?.intent, gateway) === ownOf(intent, gateway);
     // What was so before an earlier version knew of it stays.
-    if (hasMoved || !had.some((each) => each.subnet === subnet && each.gateway === gateway))
-      checkGateway(intent, subnet, gateway, choosing.draft);
+    if (hasMoved || !wasSo) checkGateway(intent, subnet, gateway, choosing.draft);
     subnets.push({ asked, subnet, gateway });
   }
   if (!isDeepStrictEqual([intent.reserved, subnets], [before?.intent.reserved, had]))
@@ -86,10 +88,14 @@ function checkReserved(reserved: readonly string[], subnets: readonly SubnetAssi
   );
 }
 
+/** How a bridge says itself that it has an address. */
+function ownOf(bridge: BridgeIntent | undefined, address: string): string | undefined {
+  return bridge?.addresses.find((own) => parsePrefix(own).address === address);
+}
+
 function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, draft: Draft): void {
-  const { addresses } = bridge;
-  const at = addresses.findIndex((address) => parsePrefix(address).address === gateway);
-  const own = addresses[at];
+  const own = ownOf(bridge, gateway);
+  const at = own === undefined ? -1 : bridge.addresses.indexOf(own);
   if (own !== undefined && parsePrefix(own).prefixLength !== parsePrefix(subnet).prefixLength)
     throw invalidField(
       `/addresses/${at}`,

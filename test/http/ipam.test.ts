@@ -61,6 +61,16 @@ describe('subnets of a bridge', () => {
     expect(body.status.addresses).not.toContain('10.1.1.1/24');
   });
 
+  it('keep the length of the bridge’s own address in them, whatever is changed', async () => {
+    await createBridge({ addresses: ['10.1.1.254/24'] });
+    for (const addresses of [['10.1.1.254/25'], ['10.1.1.254/32']]) {
+      const { status, body } = await send('patch', '/bridges/br00', { addresses });
+      expect([status, body.errors?.[0]?.pointer]).toEqual([400, '/addresses/0']);
+    }
+    const { body } = await daemon().request.get('/bridges/br00').expect(200);
+    expect([body.revision, body.status.addresses[0]]).toEqual([1, '10.1.1.254/24']);
+  });
+
   it.each<[string, object, number, RegExp]>([
     ['no network', { subnets: ['10.1.1.3/24'] }, 400, /the network is 10\.1\.1\.0\/24/],
     ['no room', { subnets: ['10.1.1.1/32'] }, 400, /prefix length/],
