@@ -21,6 +21,7 @@ import { exhausted } from './exhausted.ts';
 import { facingEnds, fixedOf, networkOf } from './held.ts';
 import { checkIpv6 } from './ipv6.ts';
 import { bridgesOf, linksOn } from './on-bridge.ts';
+import { checkBesideSubnets, laidByLeases } from './overlap.ts';
 import { Problem } from './problem.ts';
 
 /** What is needed to choose addresses and subnets. */
@@ -51,7 +52,11 @@ export function assignEnds(
     const chosen = Object.values(ends).flatMap(({ leases }) => leases.map(({ address }) => address));
     ends[name] = new EndChoice({ at, intent, end, had, chosen, ...choosing }).choose(bridge);
   }
-  return Object.keys(ends).length === 0 ? {} : { ends };
+  if (Object.keys(ends).length === 0) return {};
+  const { draft } = choosing;
+  const had = before === null ? null : laidByLeases(before.intent, before.assigned, draft);
+  checkBesideSubnets(laidByLeases(intent, { ends }, draft), had, draft);
+  return { ends };
 }
 
 interface EndToServe extends Choosing {

@@ -1,8 +1,9 @@
+import { parsePrefix } from '../schemas/address.ts';
 import type { BridgeIntent } from '../schemas/bridge.ts';
 import { HOST } from '../schemas/common.ts';
 import type { InterfaceIntent } from '../schemas/interface.ts';
 import { AUTO, SUBNETS_PLACE, isAutoSubnet, isEverywhere, subnetOfTie } from '../schemas/ipam.ts';
-import { namedEnds, type LinkIntent } from '../schemas/link.ts';
+import { namedEnds, type LinkAssigned, type LinkIntent } from '../schemas/link.ts';
 import { overlap, rangeOfNetwork } from '../schemas/range.ts';
 import type { Draft } from './draft.ts';
 import { bridgesOf } from './on-bridge.ts';
@@ -18,6 +19,8 @@ interface Laid {
   networks: LaidNetwork[];
   /** What lies in the subnets of these by right. */
   bridges: ReadonlySet<string>;
+  /** What to do where it overlaps; left out if that is to choose another. */
+  remedy?: string;
 }
 
 interface LaidNetwork {
@@ -41,6 +44,23 @@ export function laidByBridge(intent: BridgeIntent): Laid {
 export function laidByLink(intent: LinkIntent, draft: Draft): Laid {
   const networks = namedEnds(intent).flatMap(({ name, end }) => laidBy(name === 'own' ? '' : '/peer', end));
   return { networks, bridges: new Set(networks.length === 0 ? [] : bridgesOf(intent, draft)) };
+}
+
+/** What was chosen for a link: where an end is in another namespace than its bridge, that may be in the way of others. */
+export function laidByLeases(intent: LinkIntent, { ends }: Pick<LinkAssigned, 'ends'>, draft: Draft): Laid {
+  const networks = namedEnds(intent).flatMap(({ name, end: { namespace } }) =>
+    (ends?.[name]?.leases ?? []).map(({ address, subnet }) => ({
+      pointer: `${name === 'own' ? '' : '/peer'}/addresses`,
+      namespace,
+      network: `${address}/${parsePrefix(subnet).prefixLength}`,
+      isRoute: false,
+    })),
+  );
+  return {
+    networks,
+    bridges: new Set(networks.length === 0 ? [] : bridgesOf(intent, draft)),
+    remedy: 'give one of the two bridges another, or have this end in another namespace',
+  };
 }
 
 /** What is not chosen, and is anywhere at all. */
@@ -87,7 +107,7 @@ export function checkBesideSubnets(after: Laid, before: Laid | null, draft: Draf
   const { pointer, network, bridge, subnet, namespaceOfBridge } = found;
   throw new Problem(
     'unprocessable',
-    `${pointer}: ${network} overlaps the subnet ${subnet} of bridge/${bridge} in ${namespaceOfBridge}; choose another`,
+    `${pointer}: ${network} overlaps the subnet ${subnet} of bridge/${bridge} in ${namespaceOfBridge}; ${after.remedy ?? 'choose another'}`,
     { references: [{ kind: 'bridge', name: bridge }] },
   );
 }

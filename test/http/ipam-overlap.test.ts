@@ -96,6 +96,32 @@ describe('what would overlap the subnet of a bridge', () => {
     await expectOverlap('post', '/bridges', { name: 'b1', addresses: ['10.1.1.9/32'] }, 'b2');
   });
 
+  it('is what is chosen for an end too, where that is in the way of another bridge', async () => {
+    for (const name of ['gold', 'red', 'blue']) await make('/namespaces', { name });
+    await make('/bridges', { name: 'b1', namespace: 'gold', subnets: ['10.1.1.0/24'] });
+    await make('/bridges', { name: 'b2', namespace: 'red', subnets: ['10.1.1.0/24'] });
+    const to = (namespace: string): object =>
+      vethTo(namespace, { namespace: 'red', bridge: 'b2' }, { addresses: ['auto'] });
+    await expectOverlap('post', '/links', to('host'));
+    await expectOverlap('post', '/links', to('gold'));
+    await make('/links', to('blue'));
+    await expectOverlap('patch', '/links/v1', { peer: { namespace: 'gold' } });
+    // The same is so of what is chosen again.
+    await daemon()
+      .request.patch('/bridges/b2')
+      .send({ subnets: ['10.2.1.0/24'] })
+      .expect(200);
+    await daemon()
+      .request.patch('/links/v1')
+      .send({ peer: { namespace: 'host' } })
+      .expect(200);
+    const { status, body } = await send('patch', '/bridges/b2', { subnets: ['10.1.1.0/24'] });
+    expect([status, body.detail]).toEqual([409, expect.stringContaining('of bridge/b1 in gold')]);
+    await daemon()
+      .request.get('/links/v1')
+      .expect(200, /10\.2\.1\.2/);
+  });
+
   it('is no route of host to a bridge in another namespace, in whichever order they come', async () => {
     await make('/namespaces', { name: 'gold' });
     const bridge = { name: 'b1', namespace: 'gold', subnets: ['10.1.1.0/24'] };
