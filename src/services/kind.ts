@@ -61,6 +61,8 @@ export interface KindService<K extends Kind> {
   isCurrent?: (stored: Stored<K>) => boolean;
   /** Looks for what there is already to be adopted; left out where that is no use. Null: nothing is there. */
   find?: (intent: IntentOf<K>, processes: Processes) => Promise<Found<K> | null>;
+  /** What is chosen of it beside that, as it is adopted; left out if nothing is. */
+  adopted?: (intent: IntentOf<K>, assigned: AssignedOf<K>, draft: Draft) => AssignedOf<K>;
   /** Where that differs from what was asked. */
   differences: (stored: Stored<K>, observed: ObservedOf<K>, draft: Draft) => Difference[];
   /** The intent as a client sees it, where that is more than what is recorded. */

@@ -32,7 +32,10 @@ export function layOver<K extends Kind>(
     kind,
     name: spec.name,
     intent,
-    assigned: prospect?.assigned ?? service.assign(intent, before, choosing),
+    assigned:
+      prospect === null
+        ? service.assign(intent, before, choosing)
+        : (service.adopted?.(intent, prospect.assigned, draft) ?? prospect.assigned),
     observed: null,
     failure: null,
     ...metaAfter(before, now),

@@ -119,6 +119,7 @@ export const linkKind: KindService<'link'> = {
   look: async (intent, processes, assigned) => lookAtLink(resolvedLink(intent, assigned), processes),
   find: async (intent, processes) =>
     intent.type === 'veth' ? findLink(intent, processes) : findSingle(intent, processes),
+  adopted: (intent, assigned, draft) => ({ ...assigned, ...refusingEnds(intent, draft) }),
   differences: ({ intent, assigned }, observed, draft) =>
     differencesOfLink(effective(resolvedLink(intent, assigned), draft), assigned, observed, {
       own: interfaceOfBridge(intent.bridge, draft),

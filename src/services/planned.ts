@@ -72,7 +72,7 @@ function changedWithReferences(draft: Draft): Map<string, Scoped> {
     draft.touched.map(({ ref, before, after, adoption }) => [
       refText(ref),
       // What is adopted is there as it is to be, but for its marks.
-      { ref, before: adoption === null ? before : withoutFirewall(after), after },
+      { ref, before: adoption === null ? before : asFound(after), after },
     ]),
   );
   const open = [...scope.values()];
@@ -128,9 +128,14 @@ function outside(
   return found;
 }
 
-/** What is adopted has no rules yet, nor the sysctls that come with them. */
-function withoutFirewall(resource: Stored | null): Stored | null {
-  if (resource === null || !isOf(resource, 'bridge')) return resource;
+/** What is adopted has no rules yet, nor the sysctls that netnsd itself sets. */
+function asFound(resource: Stored | null): Stored | null {
+  if (resource === null) return null;
+  if (isOf(resource, 'link')) {
+    const { refusing: _refusing, ...assigned } = resource.assigned;
+    return { ...resource, assigned };
+  }
+  if (!isOf(resource, 'bridge')) return resource;
   const { refusing: _refusing, ...assigned } = resource.assigned;
   return { ...resource, intent: { ...resource.intent, firewall: null }, assigned };
 }

@@ -222,6 +222,22 @@ describe('adopting a link', () => {
     },
   };
 
+  it('has the far end refuse router advertisements where the bridge is its gateway', async () => {
+    const { request } = await startDaemon();
+    await request.post('/namespaces').send({ name: 'blue' });
+    await request
+      .post('/bridges')
+      .send({ name: 'br00', addresses: ['10.1.1.3/24'], subnets: ['fd00:1::/64'] });
+    await oldPair();
+    const value = async (): Promise<string> =>
+      (await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-n', 'net.ipv6.conf.eth0.accept_ra')).trim();
+    const adopted = await request.put('/links/veth-old?adopt=true').send(link);
+    expect([adopted.status, adopted.body.status.state, await value()]).toEqual([201, 'ready', '0']);
+    expect((await request.get('/drift')).body.items).toEqual([]);
+    await request.patch('/bridges/br00').send({ subnets: [] }).expect(200);
+    expect(await value()).toBe('1');
+  });
+
   it('marks both ends and the routes, and deletes the pair when it is deleted', async () => {
     const { request } = await startDaemon();
     await request.post('/namespaces').send({ name: 'blue' });
