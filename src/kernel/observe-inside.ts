@@ -1,12 +1,13 @@
 import type { ForeignMarks } from '../schemas/adoption.ts';
 import type { Route } from '../schemas/interface.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { routeKey } from '../schemas/route.ts';
 import { observedOptions, withExtras } from './end.ts';
 import { marksOf, parseRoutesTo } from './adoption.ts';
 import { parseInterfaces, parseOwnRoutes, type KernelInterface } from './interface.ts';
 import type { Recognition } from './observe.ts';
 import type { Inside } from './snapshot.ts';
-import type { Device, KernelState } from './state.ts';
+import type { Device, KernelState, Sysctl } from './state.ts';
 
 /** Adds what is found in one namespace of the devices and sysctls that the candidates speak of. */
 export function findInside(
@@ -19,7 +20,11 @@ export function findInside(
   for (const { sysctls } of candidates)
     for (const [id, entry] of sysctls)
       if (entry.namespace === namespace)
-        state.sysctls.set(id, { ...entry, value: inside.sysctls[entry.key] ?? '' });
+        state.sysctls.set(id, {
+          ...entry,
+          value: inside.sysctls[entry.key] ?? '',
+          ...presence(entry, inside),
+        });
   const there = candidates.flatMap(({ devices }) =>
     [...devices.values()].filter((device) => device.namespace === namespace),
   );
@@ -34,6 +39,11 @@ export function findInside(
   }
   const unfound = missing.filter(({ key }) => !state.devices.has(key));
   if (unfound.length > 0) findChanged(state, unfound, namespace, inside, recognition);
+}
+
+function presence({ key }: Sysctl, { interfaces }: Inside): Pick<Sysctl, 'isAbsent'> {
+  const name = interfaceOfSysctl(key)?.replaceAll('/', '.');
+  return name === undefined ? {} : { isAbsent: !interfaces.has(name) };
 }
 
 /** Devices that are not to be had by their names and marks. */

@@ -96,6 +96,8 @@ export interface Sysctl {
   before: string | null;
   /** Of an interface that is netnsd's: which one, by `Device.key`, and the name by which `key` speaks of it. */
   owner?: { device: string; name: string };
+  /** Where it was observed, and is of an interface: whether that is not there. */
+  isAbsent?: boolean;
 }
 
 export interface Firewall {

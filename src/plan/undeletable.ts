@@ -2,7 +2,7 @@ import { firewallKey, ruleKey, type KernelState } from '../kernel/state.ts';
 import type { Step, StepOf } from '../kernel/step.ts';
 
 /** A step that was tried, and what came of it. */
-interface Tried {
+export interface Tried {
   step: Step;
   command: { exitCode: number | null };
 }

@@ -12,8 +12,8 @@ import type { Answer, Read } from '../kernel/sessions.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { reboundNames } from '../plan/namespace.ts';
-import { devicesExpected, plan } from '../plan/plan.ts';
-import { deletingByNumber } from '../plan/undeletable.ts';
+import { devicesExpected } from '../plan/plan.ts';
+import { replan } from '../plan/replan.ts';
 import { refText } from '../schemas/common.ts';
 import type { Draft } from './draft.ts';
 import {
@@ -150,7 +150,7 @@ class Attempt {
     for (let turn = 0; turn < UNDO_TURNS; turn++) {
       try {
         const observed = await this.#observe();
-        const steps = deletingByNumber(plan(observed, target), observed, this.#ran);
+        const { steps } = replan(observed, target, this.#ran);
         this.#noteUndoing(steps);
         failure = steps.length === 0 ? null : (await this.#run(observed, steps, [])).failure;
         if (failure !== null) continue;
@@ -208,9 +208,10 @@ class Attempt {
   async #again(want: KernelState): Promise<CommandFailed | null> {
     try {
       const observed = await this.#observe();
-      checkStillThere(this.#planned.have, observed);
-      this.#target ??= this.#ran.length === 0 ? observed : this.#withoutMissing(observed);
-      const steps = deletingByNumber(plan(observed, want), observed, this.#ran);
+      const [{ have }, changing] = [this.#planned, this.#changing()];
+      checkStillThere(have, observed);
+      this.#target ??= this.#ran.length === 0 ? observed : withoutMissing(have, observed, changing);
+      const { steps } = replan(observed, want, this.#ran, changing);
       this.#deps.note({ attempts: attemptsOf(steps, this.#identities), sysctls: [] });
       return await this.#make(observed, steps);
     } catch (error) {
@@ -219,9 +220,8 @@ class Attempt {
     }
   }
 
-  #withoutMissing(observed: KernelState): KernelState {
-    const changing = this.#draft.touched.flatMap(({ ref }) => (ref.kind === 'namespace' ? [ref.name] : []));
-    return withoutMissing(this.#planned.have, observed, new Set(changing));
+  #changing(): Set<string> {
+    return new Set(this.#draft.touched.flatMap(({ ref }) => (ref.kind === 'namespace' ? [ref.name] : [])));
   }
 
   async #wait(first: CommandFailed, want: KernelState): Promise<CommandFailed | null> {

@@ -10,8 +10,8 @@ import { run, type RunOutcome } from '../kernel/run.ts';
 import type { KernelState } from '../kernel/state.ts';
 import type { Step } from '../kernel/step.ts';
 import { withForeign } from '../plan/marks.ts';
-import { compile, devicesExpected, plan } from '../plan/plan.ts';
-import { deletingByNumber } from '../plan/undeletable.ts';
+import { compile, devicesExpected } from '../plan/plan.ts';
+import { replan } from '../plan/replan.ts';
 import type { Adoption } from '../schemas/adoption.ts';
 import { refText, type Ref } from '../schemas/common.ts';
 import { attemptsOf, learnIdentities, newIdentities } from './identities.ts';
@@ -22,7 +22,7 @@ import { portsChangedBy } from './ports.ts';
 import { leadsTo, intentsOfLinks, reflectingEnds } from './reflecting.ts';
 import { compileScope, indexesOf, placed, scopeOf, sysctlsBeforeOf, type Scope } from './scope.ts';
 import { isTakenRoute, replacingRoutes } from './replaced-routes.ts';
-import { changedSysctls, noteHostSysctls, noteReadings } from './sysctls.ts';
+import { absentSysctls, changedSysctls, noteHostSysctls, noteReadings } from './sysctls.ts';
 
 /** What to put in order, and what is known of how it may be otherwise. */
 export interface Unsettled {
@@ -119,19 +119,21 @@ class Settlement {
     const covered = [...this.#scope.resources.values()].map(({ kind, name }) => ({ kind, name }));
     try {
       const have = await this.#observe();
-      const planned = deletingByNumber(plan(have, this.#want), have, tried);
+      const planned = replan(have, this.#want, tried);
+      const absent = absentSysctls(planned.absent);
       const steps = this.#replacesRoutes
-        ? await replacingRoutes(this.#deps.processes, planned, have)
-        : planned;
+        ? await replacingRoutes(this.#deps.processes, planned.steps, have)
+        : planned.steps;
       if (steps.length === 0) {
         this.#write([]);
-        return { steps, ran: [], failure: null, changed: new Map(), obstacles, covered };
+        return { steps, ran: [], failure: null, changed: absent, obstacles, covered };
       }
       this.#sysctls.push(...(await noteHostSysctls(this.#want)));
       const attempts = attemptsOf(steps, this.#identities);
       this.#deps.begin(steps, { attempts, sysctls: this.#sysctls });
       const { ran, failure, written } = await this.#carryOut(have, steps);
-      return { steps, ran, failure, changed: changedSysctls(this.#want, steps, written), obstacles, covered };
+      const changed = new Map([...changedSysctls(this.#want, steps, written), ...absent]);
+      return { steps, ran, failure, changed, obstacles, covered };
     } catch (error) {
       if (error instanceof CommandFailed)
         return { steps: [], ran: [], failure: error, changed: new Map(), obstacles, covered };

@@ -2,9 +2,10 @@ import type { SysctlBefore } from '../db/sysctls.ts';
 import { CommandFailed } from '../kernel/errors.ts';
 import { printCommand, render } from '../kernel/render.ts';
 import type { KernelState, Sysctl } from '../kernel/state.ts';
-import type { Step } from '../kernel/step.ts';
+import type { Step, StepOf } from '../kernel/step.ts';
 import { readHostSysctls } from '../kernel/sysctl.ts';
 import { HOST, refText } from '../schemas/common.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { isSameValue } from '../schemas/sysctl.ts';
 
 /**
@@ -59,6 +60,18 @@ export function changedSysctls(
     if (!changed.has(owner)) changed.set(owner, notTaken(sysctl, found));
   }
   return changed;
+}
+
+/** The sysctls that can't be set, since the interface is not there that they are of: the first of each resource. */
+export function absentSysctls(steps: readonly StepOf<'sysctl.set'>[]): Map<string, CommandFailed> {
+  return new Map(
+    steps.toReversed().map((step) => {
+      const [command = step.key] = printCommand(render(step));
+      const said = `there is no ${interfaceOfSysctl(step.key) ?? ''} in ${step.namespace}; leave it out of the sysctls of that, or bring the interface back`;
+      const failure = { cause: 'refusal', refusal: 'unprocessable' } as const;
+      return [refText(step.serves), new CommandFailed(command, null, said, failure)];
+    }),
+  );
 }
 
 function notTaken({ serves, namespace, key, value }: Sysctl, found: string): CommandFailed {
