@@ -96,7 +96,10 @@ const rows: Row[] = [
     /Nexthop has invalid gateway|Nexthop device is not up|No route to host|Network is unreachable|Network is down/,
     'unprocessable',
   ],
-  [/Invalid prefix for given prefix length|Invalid source address|Nexthop has invalid/, 'unprocessable'],
+  [
+    /Invalid prefix for given prefix length|Invalid (source|prefsrc) address|Nexthop has invalid/,
+    'unprocessable',
+  ],
   [/mtu (less than device minimum|greater than device maximum)/, 'unprocessable'],
   [/Bind \/proc\/\d+\/ns\/net .* failed: No such file/, 'unprocessable'],
   [

@@ -103,7 +103,7 @@ describe('a bridge that gets another name', () => {
     const [far, red, got] = [await sniff('internet', 'eth0'), await sniff('red', 'eth0'), await listen()];
     flood('blue', [FAR, '10.1.2.1', '10.1.1.254']);
     const failing = { interface: 'lan1', routes: [{ to: '10.9.0.0/16', via: '10.1.1.9', src: '10.8.0.1' }] };
-    for (let turn = 0; turn < 3; turn++) await patch(request, '/bridges/br01', failing, 500);
+    for (let turn = 0; turn < 3; turn++) await patch(request, '/bridges/br01', failing, 422);
     expect([countTo(far, FAR), countTo(red, '10.1.2.1'), got()]).toEqual([0, 0, 0]);
     expect((await request.get('/drift')).body.items).toEqual([]);
     await patch(request, '/bridges/br01', { firewall: null });

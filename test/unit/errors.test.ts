@@ -56,6 +56,7 @@ describe('what a tool says', () => {
     ],
     ['ip route add default via 10.0.0.9', 'RTNETLINK answers: File exists', 'foreign-object'],
     ['ip route add default via 10.0.0.9', 'Error: Nexthop has invalid gateway.', 'unprocessable'],
+    ['ip route add default via 10.0.0.1 src 10.9.0.1', 'Error: Invalid prefsrc address.', 'unprocessable'],
     ['ip route add default via fd00::9', 'RTNETLINK answers: No route to host', 'unprocessable'],
     ['ip route delete default', 'RTNETLINK answers: No such process', 'assumption'],
     [
