@@ -162,14 +162,20 @@ export function describeErrors(found: readonly ErrorObject[], part: RequestPart)
   return [...unique.values()].slice(0, MOST_ERRORS);
 }
 
-/** "Must be null" beside "must be a MAC address", and "must match a schema in anyOf" above both, tell nothing. */
+/**
+ * "Must be null" beside "must be a MAC address" or above what is wrong with a part of it, and "must match a schema in anyOf"
+ * above both, tell nothing.
+ */
 function isShadow(error: ErrorObject, all: readonly ErrorObject[]): boolean {
   if (error.keyword === 'anyOf' || error.keyword === 'propertyNames') return true;
   const isNull = error.keyword === 'type' && error.params['type'] === 'null';
   return (
     isNull &&
     all.some(
-      (other) => other !== error && other.instancePath === error.instancePath && other.keyword !== 'anyOf',
+      (other) =>
+        other !== error &&
+        `${other.instancePath}/`.startsWith(`${error.instancePath}/`) &&
+        other.keyword !== 'anyOf',
     )
   );
 }

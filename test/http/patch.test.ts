@@ -53,6 +53,21 @@ describe('PATCH', () => {
     },
   );
 
+  test.each<[string, object, string]>([
+    ['/bridges/br00', { addresses: ['10.1.1.255/24'] }, '/addresses/0'],
+    ['/links/veth00', { rate: { egressKbit: 0 } }, '/rate/egressKbit'],
+    [
+      '/links/veth00',
+      { peer: { sysctls: { 'ipv4.conf.rp_filter': 1 } } },
+      '/peer/sysctls/ipv4.conf.rp_filter',
+    ],
+    ['/links/veth00', { peer: { sysctls: { 'net.ipv4': '1' } } }, '/peer/sysctls/net.ipv4'],
+  ])('of %s by %j says once what is wrong, where it is', async (path, body, pointer) => {
+    const { errors, detail } = await patch(path, body, 400);
+    expect(errors).toEqual([{ pointer, message: expect.not.stringContaining('null') }]);
+    expect(detail).not.toContain('more');
+  });
+
   test('is taken as application/json as well', async () => {
     const { body, headers } = await daemon().request.patch('/bridges/br00').send({ stp: true }).expect(200);
     expect(body).toMatchObject({ stp: true, status: { stp: true } });
