@@ -105,7 +105,9 @@ function checkGateway(bridge: BridgeIntent, subnet: string, gateway: string, dra
     throw invalidField(`/addresses/${at}`, `${gateway} can't be the gateway of ${subnet}`);
   const network = networkOf([bridge.name], draft, { kind: 'bridge', name: bridge.name }, bridge);
   const [other] = holdersOf(network, gateway);
-  if (other !== undefined) throw takenBy(`${gateway}, the gateway of ${subnet},`, other);
+  if (other === undefined) return;
+  const unasked = own === undefined ? ', as the first address there while `addresses` has none' : '';
+  throw takenBy(`${gateway}, the gateway of ${subnet}${unasked},`, other);
 }
 
 function newSubnet(

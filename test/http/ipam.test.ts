@@ -61,6 +61,19 @@ describe('subnets of a bridge', () => {
     expect(body.status.addresses).not.toContain('10.1.1.1/24');
   });
 
+  it('say how the bridge can have another address where a link has that which it would have', async () => {
+    await createBridge({ subnets: ['10.1.1.0/31'] });
+    await createNamespace();
+    await send('post', '/links', linkOf('v1'));
+    const refused = await send('patch', '/bridges/br00', { subnets: ['10.1.1.0/30'] });
+    const why =
+      '10.1.1.1, the gateway of 10.1.1.0/30, as the first address there while `addresses` has none,';
+    expect([refused.status, refused.body.detail]).toEqual([422, expect.stringContaining(why)]);
+    const given = { subnets: ['10.1.1.0/30'], addresses: ['10.1.1.2/30'] };
+    expect((await send('patch', '/bridges/br00', given)).status).toBe(200);
+    expect(await leases()).toMatchObject([{ address: '10.1.1.1', link: 'v1' }]);
+  });
+
   it('keep the length of the bridge’s own address in them, whatever is changed', async () => {
     await createBridge({ addresses: ['10.1.1.254/24'] });
     for (const addresses of [['10.1.1.254/25'], ['10.1.1.254/32']]) {
