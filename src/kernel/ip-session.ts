@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
 import { HOST } from '../schemas/common.ts';
+import { interfaceOfSysctl } from '../schemas/nat.ts';
 import { commandInside, type CommandLine } from './command-line.ts';
-import { CommandFailed } from './errors.ts';
+import { CommandFailed, type FailureCause } from './errors.ts';
 import { IP_PRINTS_NUMBERS } from './iproute-names.ts';
 import { parseToolJson } from './json.ts';
 import { STEP_ALLOWANCE_MS, endGroup, type Conversation, type Processes } from './processes.ts';
@@ -124,23 +125,28 @@ export class IpSession {
       : this.#written.findLast((line) => line.startsWith('link add ') && line.split(' ').includes(name));
   }
 
-  /** The command of the write that the kernel did not take: those after it were not made. */
-  #refusedSysctl(stderr: string): string | undefined {
+  /** What became of the write that the kernel did not take: those after it were not made. */
+  #refusedSysctl(stderr: string): { command: string; failure: FailureCause } | undefined {
     const namespace = this.#namespace;
-    return this.#prelude
+    const [refused] = this.#prelude
       .flatMap((operation) => (operation.do === 'write' ? [operation] : []))
-      .filter(({ key, value }) => stderr.includes(`sysctl ${sysctlFile(key)}: cannot be set to '${value}'`))
-      .flatMap(({ key, value }) => printCommand({ tool: 'sysctl', namespace, key, value }))[0];
+      .filter(({ key, value }) => stderr.includes(`sysctl ${sysctlFile(key)}: cannot be set to '${value}'`));
+    if (refused === undefined) return undefined;
+    const { key, value } = refused;
+    const [command = key] = printCommand({ tool: 'sysctl', namespace, key, value });
+    // The interface has gone, perhaps: what was to be put back there need not be.
+    const mayBeGone = interfaceOfSysctl(key) !== null && stderr.includes('No such file or directory');
+    return {
+      command,
+      failure: mayBeGone ? { cause: 'assumption' } : { cause: 'refusal', refusal: 'unprocessable' },
+    };
   }
 
   async #failure(): Promise<CommandFailed> {
     const { exitCode, stderr } = await this.#conversation;
     const refused = this.#refusedSysctl(stderr);
     if (refused !== undefined)
-      return new CommandFailed(refused, exitCode ?? null, stderr, {
-        cause: 'refusal',
-        refusal: 'unprocessable',
-      });
+      return new CommandFailed(refused.command, exitCode ?? null, stderr, refused.failure);
     const prefix = this.#namespace === HOST ? 'ip ' : `ip -n ${this.#namespace} `;
     const failedLine = /Command failed -:(\d+)/.exec(stderr)?.[1];
     const line =

@@ -33,7 +33,9 @@ export function planSysctls(
     const isSame = had !== undefined && isSameValue(had.value, value);
     // What is being adopted is as it is to be, but for what comes with a firewall.
     if (isSame && owner !== undefined && isForeign(owner.device, have, want)) continue;
-    const stays = isSame && !namespaces.bound.has(namespace) && isThere(had, have, kept);
+    const turn = turnOf(sysctl, have, want);
+    if (had !== undefined && turn === 'goes') continue;
+    const stays = isSame && turn !== 'comes' && !namespaces.bound.has(namespace) && isThere(had, have, kept);
     if (stays && !(isSetByKernel(key) && isReset(sysctl, have, want))) continue;
     const list = interfaceOfSysctl(key) !== null ? steps.setsOfInterfaces : steps.sets;
     list.push(stepOf(sysctl, value));
@@ -134,6 +136,22 @@ function lastShaping(
 function stepOf({ serves, namespace, key, owner }: Sysctl, value: string): Step {
   const device = owner === undefined ? {} : { device: { namespace, name: owner.name } };
   return { step: 'sysctl.set', serves, namespace, key, value, ...device };
+}
+
+/** Whether the interface that a sysctl of a namespace is of goes or comes with the plan: it may be that of any link or bridge. */
+function turnOf(
+  { serves, namespace, key }: Sysctl,
+  have: KernelState,
+  want: KernelState,
+): 'goes' | 'comes' | null {
+  const name = interfaceOfSysctl(key)?.replaceAll('/', '.');
+  if (serves.kind !== 'namespace' || name === undefined) return null;
+  const [from, to] = [have, want].map(
+    ({ devices }) =>
+      [...devices.values()].find((each) => each.namespace === namespace && each.name === name)?.key,
+  );
+  if (from === to) return null;
+  return to === undefined ? 'goes' : 'comes';
 }
 
 /** Whether what it is of, if that is an interface, is there by that name and stays. */

@@ -88,7 +88,8 @@ function slugOfMissing({ command, stderr }: CommandFailed): ProblemSlug {
     /^tc .*qdisc add dev \S+ ingress$/.test(command) && stderr.includes('Exclusivity flag on');
   if (isPlaceTaken) return 'foreign-object';
   const isBase = /link add (link|.* type vxlan)/.test(command) && stderr.startsWith('Cannot find device');
-  return isBase ? 'unprocessable' : 'kernel-error';
+  const isSysctl = /\bsysctl -w net\./.test(command);
+  return isBase || isSysctl ? 'unprocessable' : 'kernel-error';
 }
 
 function leadOf(slug: ProblemSlug, { command, stderr }: CommandFailed): string {

@@ -72,6 +72,28 @@ it('all but the sysctl of an interface that has gone is there again after a rest
   expect(await stateOf('/namespaces/blue')).toBe('failed');
 });
 
+it('a sysctl of an interface is set when that comes again, and is in the way of nothing when it goes', async () => {
+  const value = async (): Promise<string> =>
+    (await run('ip', 'netns', 'exec', 'blue', 'sysctl', '-n', KEY)).trim();
+  const rename = { peer: { interface: 'eth0' } };
+  await daemon.request.patch('/links/v0').send(rename).expect(200);
+  await daemon.request.delete('/links/v0').expect(204);
+  await daemon.request.patch('/links/v1').send(rename).expect(200);
+  expect([await value(), await stateOf('/namespaces/blue')]).toEqual(['2', 'ready']);
+  await create(daemon.request, '/namespaces', { name: 'red' });
+  await daemon.request
+    .patch('/links/v1')
+    .send({ peer: { namespace: 'red' } })
+    .expect(200);
+  await create(daemon.request, '/links', { name: 'v2', ...linkTo({ interface: 'eth0' }) });
+  expect([await value(), await stateOf('/namespaces/blue')]).toEqual(['2', 'ready']);
+});
+
+it('a sysctl of an interface that has gone can be taken out of its namespace', async () => {
+  const changed = await daemon.request.patch('/namespaces/blue').send({ sysctls: { [KEY]: null } });
+  expect([changed.status, changed.body.status?.state, changed.body.sysctls]).toEqual([200, 'ready', {}]);
+});
+
 it('a sysctl of an interface that is not there is refused when it is asked for', async () => {
   const before = (await daemon.request.get('/namespaces/blue')).body;
   const sysctls = { [KEY]: null, 'net.ipv4.conf.eth7.rp_filter': '2' };
