@@ -10,10 +10,23 @@ export interface SentTo {
   ports: { first: number; last: number };
 }
 
+/** Flows by the network that their first packet came from. */
+export interface SentFrom {
+  family: Family;
+  network: string;
+}
+
+export type Flows = SentTo | SentFrom;
+
 /** The words for conntrack(8) that delete what was sent to one port. */
 export function flowFilter({ family, address }: Omit<SentTo, 'ports'>, port: number | string): string[] {
   const to = address === null ? [] : ['--orig-dst', address];
   return ['-D', ...udpOf(family), ...to, '--orig-port-dst', String(port)];
+}
+
+/** Those that delete what was sent from a network. */
+export function flowFilterFrom({ family, network }: SentFrom): string[] {
+  return ['-D', ...udpOf(family), '--orig-src', network];
 }
 
 function udpOf(family: Family): string[] {
@@ -29,21 +42,20 @@ function udpOf(family: Family): string[] {
 export async function deleteFlows(
   processes: Processes,
   namespace: string,
-  sent: readonly SentTo[],
+  flows: readonly Flows[],
 ): Promise<(CommandFailed | null)[]> {
-  const lines = new Set(sent.filter(isOnePort).map((each) => flowFilter(each, each.ports.first).join(' ')));
+  const lines = new Set(
+    flows.flatMap((each) => (isRange(each) ? [] : [filterOf(each)])).map((words) => words.join(' ')),
+  );
   const unlisted = new Map<Family, CommandFailed>();
-  for (const [family, ranges] of Map.groupBy(
-    sent.filter((each) => !isOnePort(each)),
-    (each) => each.family,
-  )) {
+  for (const [family, ranges] of Map.groupBy(flows.filter(isRange), (each) => each.family)) {
     const list = ['-L', ...udpOf(family)];
     const listed = await conntrack(processes, namespace, list);
     if (listed.exitCode !== 0) unlisted.set(family, failureOf(list, listed));
     else for (const line of linesForRanges(parseFlows(listed.stdout), family, ranges)) lines.add(line);
   }
   const failure = await deleteByLines(processes, namespace, [...lines]);
-  return sent.map((each) => (isOnePort(each) ? null : unlisted.get(each.family)) ?? failure);
+  return flows.map((each) => (isRange(each) ? unlisted.get(each.family) : null) ?? failure);
 }
 
 /** Each line is a walk through the whole table of the kernel, but one process does all. */
@@ -62,8 +74,12 @@ async function deleteByLines(
   return ended.exitCode === 0 || /\b0 flow entries/.test(ended.stderr) ? null : failureOf(args, ended);
 }
 
-function isOnePort({ ports }: SentTo): boolean {
-  return ports.first === ports.last;
+function isRange(flows: Flows): flows is SentTo {
+  return 'ports' in flows && flows.ports.first !== flows.ports.last;
+}
+
+function filterOf(flows: Flows): string[] {
+  return 'network' in flows ? flowFilterFrom(flows) : flowFilter(flows, flows.ports.first);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { HOST } from '../schemas/common.ts';
 import { familyOf, type Family } from '../schemas/address.ts';
 import { CommandFailed } from './errors.ts';
-import { flowFilter, type SentTo } from './flows.ts';
+import { flowFilter, flowFilterFrom, type Flows } from './flows.ts';
 import { DEVICE_GROUP, POLICE_PREF, RATE_HANDLE, ROUTE_PROTOCOL, namespacePath } from './marks.ts';
 import type { DeviceRef, Table } from './state.ts';
 import type { Step, StepName, StepOf } from './step.ts';
@@ -13,7 +13,7 @@ export type Rendered =
   | { tool: 'iptables'; namespace: string; family: Family; table: Table; lines: string[] }
   | { tool: 'tc'; namespace: string; line: string }
   | { tool: 'ethtool'; namespace: string; args: string[] }
-  | { tool: 'conntrack'; namespace: string; sent: SentTo }
+  | { tool: 'conntrack'; namespace: string; flows: Flows }
   | { tool: 'sysctl'; namespace: string; key: string; value: string };
 
 /** The step as its tool takes it; throws if a value could be read as anything but itself. */
@@ -37,7 +37,7 @@ export function printCommand(rendered: Rendered): string[] {
     case 'sysctl':
       return [`${inside}sysctl -w ${rendered.key}=${quoteForShell(rendered.value)}`];
     case 'conntrack':
-      return [printFlows(inside, rendered.sent)];
+      return [printFlows(inside, rendered.flows)];
     case 'iptables':
       return rendered.lines.map(
         (line) =>
@@ -194,7 +194,12 @@ const renderers: Renderers = {
   'flows.delete': ({ namespace, family, address, ports }) => ({
     tool: 'conntrack',
     namespace,
-    sent: { family, address: address === null ? null : token(address), ports },
+    flows: { family, address: address === null ? null : token(address), ports },
+  }),
+  'flows.deleteFrom': ({ namespace, family, network }) => ({
+    tool: 'conntrack',
+    namespace,
+    flows: { family, network: token(network) },
   }),
   'sysctl.set': ({ namespace, key, value }) => ({ tool: 'sysctl', namespace, key, value }),
   'chain.set': ({ namespace, family, chain }) =>
@@ -275,9 +280,11 @@ export function batchLine(line: string): string {
 }
 
 /** conntrack(8) takes one port at a time. */
-function printFlows(inside: string, { ports, ...sent }: SentTo): string {
-  const command = (port: number | string): string => `${inside}conntrack ${flowFilter(sent, port).join(' ')}`;
-  const { first, last } = ports;
+function printFlows(inside: string, flows: Flows): string {
+  if ('network' in flows) return `${inside}conntrack ${flowFilterFrom(flows).join(' ')}`;
+  const command = (port: number | string): string =>
+    `${inside}conntrack ${flowFilter(flows, port).join(' ')}`;
+  const { first, last } = flows.ports;
   if (first === last) return command(first);
   return `for port in $(seq ${first} ${last}); do ${command('$port')}; done`;
 }

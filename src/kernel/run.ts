@@ -148,10 +148,10 @@ async function invoke(
 }
 
 async function forgetFlows(processes: Processes, steps: Invocation['steps'], note: Note): Promise<void> {
-  const sent = steps.flatMap(({ rendered }) => (rendered.tool === 'conntrack' ? [rendered.sent] : []));
+  const flows = steps.flatMap(({ rendered }) => (rendered.tool === 'conntrack' ? [rendered.flows] : []));
   // What comes after still has as much time: a walk through the table of a busy machine is long, and fails no change.
   const bounded = processes.within(processes.remainingMs() / 2);
-  const failures = await deleteFlows(bounded, steps[0]?.rendered.namespace ?? HOST, sent);
+  const failures = await deleteFlows(bounded, steps[0]?.rendered.namespace ?? HOST, flows);
   for (const [at, step] of steps.entries()) note([step], failures[at] ?? null);
 }
 

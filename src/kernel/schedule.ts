@@ -122,15 +122,18 @@ const ofFirewall = (step: { namespace: string; family: Family }): Touched => ({
   changes: [firewall(step.namespace, step.family)],
 });
 
+const ofFlows = (step: { namespace: string; family: Family }): Touched => ({
+  needs: [namespace(step.namespace), firewall(step.namespace, step.family)],
+  changes: [],
+});
+
 const touchers: { [K in StepName]: (step: StepOf<K>) => Touched } = {
   'namespace.add': ofNamespace,
   'namespace.delete': ofNamespace,
   'namespace.identify': ofNamespace,
   'loopback.up': (step) => ({ needs: [namespace(step.namespace)], changes: [] }),
-  'flows.delete': (step) => ({
-    needs: [namespace(step.namespace), firewall(step.namespace, step.family)],
-    changes: [],
-  }),
+  'flows.delete': ofFlows,
+  'flows.deleteFrom': ofFlows,
   // Forwarding is turned on when the rules that guard it are there, and off before they go.
   'sysctl.set': (step) => ({
     needs: [

@@ -89,6 +89,8 @@ interface StepFields {
     address: string | null;
     ports: { first: number; last: number };
   };
+  /** The same for UDP from a network, the source of which was translated by other rules before. */
+  'flows.deleteFrom': { namespace: string; family: Family; network: string };
   /** `device` is the interface that it is of, if that is netnsd's. */
   'sysctl.set': { namespace: string; key: string; value: string; device?: DeviceRef };
   /** Makes the chain, or empties it and writes its fixed rules anew. */

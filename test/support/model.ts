@@ -140,6 +140,7 @@ export class KernelModel {
         this.#changeFirewall(step);
         return;
       case 'flows.delete':
+      case 'flows.deleteFrom':
         this.#needNamespace(step.namespace);
         return;
       case 'sysctl.set':
