@@ -10,15 +10,17 @@ import {
   six,
 } from '../support/bridge-networks.ts';
 import { startDaemon } from '../support/daemon.ts';
-import { meanwhile, reached, serve } from '../support/probes.ts';
+import { BRIEFLY_MS, meanwhile, reached, serve } from '../support/probes.ts';
 import { ipJson, pings, rulesOf, run } from '../support/shell.ts';
 
 const ALL = ['icmp', 'tcp', 'udp'];
 const NONE: string[] = [];
 
 /** What a port of one bridge reaches of a port of another, by both families, which must agree. */
-async function between(from: string, n: number, host: number): Promise<string[]> {
-  const [by4, by6] = await Promise.all([reached(from, four(n, host), 80), reached(from, six(n, host), 80)]);
+async function between(from: string, n: number, host: number, patienceMs?: number): Promise<string[]> {
+  const [by4 = [], by6 = []] = await Promise.all(
+    [four(n, host), six(n, host)].map(async (address) => reached(from, address, 80, patienceMs)),
+  );
   expect({ from, n, by: by6 }).toEqual({ from, n, by: by4 });
   return by4;
 }
@@ -28,7 +30,7 @@ async function between(from: string, n: number, host: number): Promise<string[]>
  * after a while. What is not to be reached is not at any time.
  */
 async function expectBetween(from: string, n: number, by: string[], host = 1): Promise<void> {
-  if (by === NONE) expect({ from, n, by: await between(from, n, host) }).toEqual({ from, n, by });
+  if (by === NONE) expect({ from, n, by: await between(from, n, host, BRIEFLY_MS) }).toEqual({ from, n, by });
   else
     await expect.poll(async () => ({ from, n, by: await between(from, n, host) })).toEqual({ from, n, by });
 }

@@ -28,12 +28,19 @@ export async function serve(namespace: string | null, ports: readonly number[]):
 
 /** The kernel sends again what was lost, and asks for a neighbor again, after a second. */
 const PATIENCE_MS = 1500;
+/** So long is waited for what is not to come: what is on its way is there by then. */
+export const BRIEFLY_MS = 600;
 
 /**
  * By which protocols a port of a host is reached: `tcp`, `udp` and, of the host itself, `icmp`. As soon as it is by all of
  * them, or when there has been time enough.
  */
-export async function reached(from: string | null, host: string, port: number): Promise<string[]> {
+export async function reached(
+  from: string | null,
+  host: string,
+  port: number,
+  patienceMs = PATIENCE_MS,
+): Promise<string[]> {
   const family = host.includes(':') ? 6 : 4;
   const script = `
     const by = new Set();
@@ -43,11 +50,12 @@ export async function reached(from: string | null, host: string, port: number): 
     const u = require('node:dgram').createSocket('udp${family}'); u.on('message', say); u.on('error', () => {});
     const ask = () => u.send('?', ${port}, '${host}');
     ask(); setInterval(ask, ${PATIENCE_MS / 5});
-    setTimeout(end, ${PATIENCE_MS});`;
+    setTimeout(end, ${patienceMs});`;
+  const patiently = patienceMs < 1000 ? ['-W', String(patienceMs / 1000)] : ['-i', '0.25', '-w', '2'];
   const run = async (command: readonly string[]) => execa(...within(from, command), { reject: false });
   const [{ stdout }, ping] = await Promise.all([
     run([process.execPath, '-e', script]),
-    run(['ping', '-n', '-c', '1', '-i', '0.25', '-w', '2', host]),
+    run(['ping', '-n', '-c', '1', ...patiently, host]),
   ]);
   return [...(ping.exitCode === 0 ? ['icmp'] : []), ...stdout.split(' ').filter(Boolean)].toSorted();
 }
