@@ -51,10 +51,14 @@ export function explainAddress(text: string): string | null {
  * section 2.5.6) good on one link only. 169.254.0.0/16 is forwarded like any other network.
  */
 export function explainUnroutable(address: string): string | null {
-  const range = ipaddr.parse(address).range();
-  if (range === 'loopback') return `${address} is an address of the loopback interface`;
-  if (range === 'linkLocal' && familyOf(address) === 6) return `${address} is a link-local address`;
-  return null;
+  const isLoopback = ipaddr.parse(address).range() === 'loopback';
+  if (isLoopback) return `${address} is an address of the loopback interface`;
+  return isLinkLocal(address) ? `${address} is a link-local address` : null;
+}
+
+/** Whether an address is that of one link only: fe80::/10 (RFC 4291, section 2.5.6). */
+export function isLinkLocal(address: string): boolean {
+  return familyOf(address) === 6 && ipaddr.parse(address).range() === 'linkLocal';
 }
 
 /** Says what is wrong with a multicast address (`239.1.1.1`, `ff05::100`), or null if nothing is. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Tie } from '../db/resources.ts';
 import { DEFAULT_TABLE, type InterfaceIntent, type Route, type RouteSpec } from '../schemas/interface.ts';
-import { familyOf, parsePrefix } from '../schemas/address.ts';
+import { familyOf, isLinkLocal, parsePrefix } from '../schemas/address.ts';
 import { INTERFACE_NAME, refText, type Kind, type Ref } from '../schemas/common.ts';
 import { AUTO } from '../schemas/ipam.ts';
 import { familyOfRoute, routeKey, routeKeyIn } from '../schemas/route.ts';
@@ -101,7 +101,7 @@ export function claimsOfInterface(
 ): Tie[] {
   const whats = [
     interfaceTie(name),
-    ...addresses.filter((address) => address !== AUTO).map(addressTie),
+    ...addresses.filter((address) => address !== AUTO).map((address) => addressTie(address, name)),
     ...routes.filter(({ via }) => via !== AUTO).map((route) => routeTie(route)),
   ];
   return [...new Set(whats)].map((what) => ({ namespace, what }));
@@ -117,9 +117,20 @@ export function interfaceTie(name: string): string {
   return `interface ${name}`;
 }
 
-/** How an address stands in claims, whatever its prefix length. */
-export function addressTie(address: string): string {
-  return `address ${parsePrefix(address).address}`;
+const ADDRESS_TIE = 'address ';
+
+/**
+ * How an address of an interface stands in claims, whatever its prefix length. A link-local one of IPv6 is that of its link
+ * only: each may have the same (RFC 4007, section 6; the notation is that of section 11).
+ */
+export function addressTie(text: string, device: string): string {
+  const { address } = parsePrefix(text);
+  return `${ADDRESS_TIE}${address}${isLinkLocal(address) ? `%${device}` : ''}`;
+}
+
+/** Whether that is how an address stands in claims. */
+export function isAddressTie(what: string): boolean {
+  return what.startsWith(ADDRESS_TIE);
 }
 
 /**

@@ -133,7 +133,7 @@ class EndChoice {
         throw exhausted(bridge.name, subnet, { usable, own, reserved, held, namespace: end.namespace });
       const address = addressOf(usable.family, gap);
       // Something else in that namespace may have it, by another bridge.
-      const other = draft.claimant({ namespace: end.namespace, what: addressTie(address) });
+      const other = draft.claimant({ namespace: end.namespace, what: addressTie(address, end.interface) });
       if (other === null || refText(other) === refText(link)) return address;
       taken.push(rangeOfNetwork(address));
     }

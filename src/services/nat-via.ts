@@ -7,7 +7,7 @@ import { sysctlsOfEnd } from '../schemas/end.ts';
 import { endsOf, type EndIntent } from '../schemas/link.ts';
 import { localnetKey, type DnatIntent, type Via } from '../schemas/nat.ts';
 import type { Draft } from './draft.ts';
-import { addressTie } from './interface.ts';
+import { isAddressTie } from './interface.ts';
 import { Problem } from './problem.ts';
 
 /** An interface of ours that has addresses in a namespace. */
@@ -46,7 +46,7 @@ export function placesOf(stored: Stored): string[] {
 }
 
 function devicesIn(namespace: string, draft: Draft): Device[] {
-  const owners = draft.tiesAt(namespace).filter(({ what }) => what.startsWith(addressTie('')));
+  const owners = draft.tiesAt(namespace).filter(({ what }) => isAddressTie(what));
   const byText = new Map(owners.map(({ kind, name }) => [refText({ kind, name }), { kind, name }]));
   return [...byText.values()].flatMap(({ kind, name }) => {
     const stored = draft.get(kind, name);

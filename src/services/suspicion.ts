@@ -180,7 +180,8 @@ export class Suspicion {
   }
 
   #address(namespace: string, { latest, lostBy }: SeenAddress): void {
-    const ref = this.#claimant(namespace, addressTie(latest.address));
+    const { address, nsid, index } = latest;
+    const ref = this.#claimant(namespace, addressTie(address, this.#nameOf(namespace, nsid, index) ?? ''));
     const end = ref === null ? undefined : this.#intended(ref).find(hasAddress(namespace, latest.address));
     if (ref === null || end === undefined) return;
     const isElsewhere = end.index !== null && end.index !== latest.index;
@@ -227,12 +228,15 @@ export class Suspicion {
     for (const [ref, same] of ends) if (same.includes(false)) this.#add(ref);
   }
 
+  /** What a device is called; null if that was never told. */
+  #nameOf(namespace: string, nsid: Nsid, index: number): string | null {
+    const { atStart, nameOf } = this.#options;
+    return nameOf(nsid, index) ?? atStart.get(`${namespace} ${index}`)?.name ?? null;
+  }
+
   /** What the device is called that sysctls were told of; empty if that can't be told. */
   #namesIn(namespace: string, { latest: { nsid, what }, indexes }: SeenNetconf): string[] {
-    const { atStart, nameOf } = this.#options;
-    const heard = indexes.flatMap(
-      (index) => nameOf(nsid, index) ?? atStart.get(`${namespace} ${index}`)?.name ?? [],
-    );
+    const heard = indexes.flatMap((index) => this.#nameOf(namespace, nsid, index) ?? []);
     // Of what was not told of since the watch began, the name is that of a device here.
     return what === 'lo' || namespace === HOST ? [...heard, what] : heard;
   }

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { four, makeBridge, six } from '../support/bridge-networks.ts';
+import { create } from '../support/create.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { meanwhile } from '../support/probes.ts';
-import { pings, rulesOf } from '../support/shell.ts';
+import { pings, rulesOf, run } from '../support/shell.ts';
 
 describe('the link-local addresses of a bridge', () => {
   it('guard nothing: each other link has its own, of the same network', async () => {
@@ -40,5 +41,23 @@ describe('the link-local addresses of a bridge', () => {
     expect((await request.post('/nat').send(six3).expect(422)).body.references).toContainEqual(
       expect.objectContaining({ kind: 'bridge', name: 'br03' }),
     );
+  });
+
+  it('are its own: each bridge may have the same, which is put back where it was taken away', async () => {
+    const { request } = await startDaemon({ reconcileMode: 'repair', reconcileIntervalMs: 3_600_000 });
+    const addresses = ['fe80::1/64'];
+    await create(request, '/bridges', { name: 'br01', addresses }, { name: 'br02', addresses });
+    const has = async (device: string): Promise<boolean> =>
+      (await run('ip', '-6', 'address', 'show', 'dev', device)).includes('inet6 fe80::1/64');
+    await request.patch('/bridges/br02').send({ mtu: 1400 }).expect(200);
+    await run('ip', 'address', 'delete', 'fe80::1/64', 'dev', 'br02');
+    await expect.poll(async () => has('br02')).toBe(true);
+    expect(await has('br01')).toBe(true);
+    const { items } = (await request.get('/operations?limit=1000')).body as { items: { action: string }[] };
+    expect(items.filter(({ action }) => action === 'repair')).toHaveLength(1);
+    const twice = { name: 'br03', addresses: ['fe80::1/64', 'fe80::1/128'] };
+    expect((await request.post('/bridges').send(twice)).status).toBeGreaterThanOrEqual(400);
+    await request.delete('/bridges/br01').expect(204);
+    expect(await has('br02')).toBe(true);
   });
 });
