@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { isLong } from '../support/rounds.ts';
 import { ipJson, run } from '../support/shell.ts';
@@ -331,7 +332,8 @@ describe('the watch', () => {
     await sh('sleep 0.05');
     process.kill(pid, 'SIGSTOP');
     await watched.patch('link', 'web', { mtu: 1300 });
-    await sh('sleep 0.2');
+    // No process is begun for that: on a busy machine it would take too much of the half second.
+    await sleep(200);
     process.kill(pid, 'SIGCONT');
     expect(await watched.nextSuspects(2_000)).toEqual([]);
     await sh('ip link set veth00 mtu 1350');
