@@ -124,7 +124,10 @@ export class Repairer {
       { refs, mayBe: [], attempts: new Set(), sysctls: [], adoptions: [] },
     );
     const { ran } = settled;
-    const failure = settled.failure ?? settled.changed.values().next().value ?? null;
+    // What can't be set of a resource that is only looked at along with these is no failure of them.
+    const own = new Set([...refs, ...settled.steps.map(({ serves }) => serves)].map(refText));
+    const changed = [...settled.changed].find(([key]) => own.has(key));
+    const failure = settled.failure ?? changed?.[1] ?? null;
     total.processes += processes.started();
     if (settled.steps.length > 0) {
       const outcome: OperationOutcome = {

@@ -63,6 +63,18 @@ it('a sysctl of an interface that has gone leaves its namespace failed, which sa
   expect(await stateOf('/namespaces/blue')).toBe('ready');
 });
 
+it('a sysctl of an interface that has gone is no failure of what is mended beside it', async () => {
+  await run('ip', '-n', 'blue', 'address', 'delete', '10.1.2.1/24', 'dev', 'eth1');
+  const repairs = async (): Promise<unknown[]> => {
+    const { body } = await daemon.request.get('/operations?limit=1000').expect(200);
+    const operations = body.items as { action: string; kind: string; name: string; state: string }[];
+    return operations
+      .filter(({ action }) => action === 'repair')
+      .map(({ kind, name, state }) => [kind, name, state]);
+  };
+  await expect.poll(repairs).toEqual([['link', 'v1', 'succeeded']]);
+});
+
 it('all but the sysctl of an interface that has gone is there again after a restart', async () => {
   await daemon.stop();
   await run('ip', 'netns', 'delete', 'blue');
