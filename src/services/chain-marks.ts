@@ -1,5 +1,8 @@
 import type { ResourceRepository } from '../db/resources.ts';
+import { CHAIN_PREFIX } from '../kernel/firewall.ts';
+import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
 import { chainMarksOfBridge } from '../plan/bridge-firewall.ts';
+import { CHAINS } from '../plan/firewall.ts';
 import { chainMarksOf } from '../plan/nat.ts';
 import type { Family } from '../schemas/address.ts';
 import type { Ref } from '../schemas/common.ts';
@@ -16,4 +19,10 @@ export function chainMarksIn(
     return stored === null ? [] : chainMarksOf(stored.intent, stored.assigned);
   });
   return [...ofNat, ...(bridge === undefined ? [] : chainMarksOfBridge(namespace, family, bridge))];
+}
+
+/** Whether one of ours has gone, or may bear another name: of that the kernel tells the new one alone. */
+export function isOddChain({ chain, deleted }: { chain: string; deleted: boolean }): boolean {
+  const ours: readonly string[] = [...Object.values(CHAINS), ...Object.values(BRIDGE_CHAINS)];
+  return deleted ? chain.startsWith(CHAIN_PREFIX) && ours.includes(chain) : !ours.includes(chain);
 }

@@ -1,18 +1,15 @@
 import type { ResourceRepository } from '../db/resources.ts';
-import { CHAIN_PREFIX } from '../kernel/firewall.ts';
 import type { FirewallEvent, RuleEvent } from '../kernel/firewall-monitor-text.ts';
 import { DEVICE_GROUP, ROUTE_PROTOCOL } from '../kernel/marks.ts';
 import type { LinkEvent, Nsid, RouteEvent } from '../kernel/monitor-text.ts';
 import { boundInode, liveInode } from '../kernel/namespace.ts';
-import { BRIDGE_CHAINS } from '../plan/bridge-chains.ts';
-import { CHAINS } from '../plan/firewall.ts';
 import { routeKeyIn } from '../schemas/route.ts';
 import { rulesOfNat } from '../plan/nat.ts';
 import type { Family } from '../schemas/address.ts';
 import { HOST, refText, type Ref } from '../schemas/common.ts';
 import { isSameValue } from '../schemas/sysctl.ts';
 import { rulesIn } from './bridge-firewall.ts';
-import { chainMarksIn } from './chain-marks.ts';
+import { chainMarksIn, isOddChain } from './chain-marks.ts';
 import { addressTie, interfaceTie, routeTie } from './interface.ts';
 import {
   hasAddress,
@@ -23,8 +20,17 @@ import {
   type Intended,
 } from './intended.ts';
 import { firewallTie } from './nat-ties.ts';
+import type { Suspect } from './reported.ts';
 import { isWhole, partsOfSysctl, sameness } from './told-sysctls.ts';
-import type { SeenAddress, SeenLink, SeenNetconf, SeenSpace, Told } from './watch-window.ts';
+import type {
+  LostRules,
+  SeenAddress,
+  SeenLink,
+  SeenName,
+  SeenNetconf,
+  SeenSpace,
+  Told,
+} from './watch-window.ts';
 
 interface Options {
   resources: ResourceRepository;
@@ -32,12 +38,6 @@ interface Options {
   atStart: ReadonlyMap<string, DeviceAtStart>;
   /** What a device is called that was told of since. */
   nameOf: (nsid: Nsid, index: number) => string | null;
-}
-
-/** A resource of which the kernel and the intent do not agree, and what says so. */
-export interface Suspect {
-  ref: Ref;
-  because: Set<Told>;
 }
 
 /**
@@ -65,20 +65,20 @@ export class Suspicion {
   /** What happened to devices, addresses, routes and sysctls of a namespace. */
   inNamespace(namespace: string, { links, addresses, routes, netconfs }: SeenSpace): void {
     for (const link of links.values()) {
-      this.#told = { type: 'link', link };
+      this.#told = { type: 'link', what: link };
       this.#link(namespace, link);
       if (!link.latest.deleted) this.#suspectThoseOn(namespace, link.latest.name);
     }
     for (const address of addresses.values()) {
-      this.#told = { type: 'address', address };
+      this.#told = { type: 'address', what: address };
       this.#address(namespace, address);
     }
     for (const route of routes.values()) {
-      this.#told = { type: 'route', route };
+      this.#told = { type: 'route', what: route };
       this.#route(namespace, route);
     }
     for (const netconf of netconfs.values()) {
-      this.#told = { type: 'netconf', netconf };
+      this.#told = { type: 'netconf', what: netconf };
       this.#netconf(namespace, netconf);
     }
   }
@@ -91,7 +91,7 @@ export class Suspicion {
   /** To suspect those whom such devices were. */
   suspectStrangers(): void {
     for (const { namespace, link } of this.#strangers) {
-      this.#told = { type: 'link', link };
+      this.#told = { type: 'link', what: link };
       for (const ref of this.#resources.referrers({ kind: 'namespace', name: namespace })) {
         const indexes = this.#intended(ref)
           .filter((end) => end.namespace === namespace)
@@ -105,11 +105,12 @@ export class Suspicion {
    * A name in /run/netns has come or gone, or a namespace has. If others did it, what has the name now need not be
    * the same namespace even if it has the same inode: the numbers are used again at once.
    */
-  name(name: string, isByOthers: boolean): void {
+  name(seen: SeenName): void {
+    const { name, isByOthers } = seen;
     const stored = name === HOST ? null : this.#resources.get('namespace', name);
     if (stored === null || (!isByOthers && boundInode(name) === liveInode(stored.assigned))) return;
     const ref: Ref = { kind: 'namespace', name };
-    this.#told = { type: 'name', name, isByOthers };
+    this.#told = { type: 'name', what: seen };
     this.#add(ref);
     for (const referrer of this.#resources.referrers(ref)) this.#add(referrer);
   }
@@ -119,16 +120,17 @@ export class Suspicion {
     for (const event of events) {
       const rules = this.#rulesOf(namespace, event.family);
       if (rules.length === 0) continue;
-      this.#told = { type: 'firewall', namespace, event };
+      this.#told = { type: 'firewall', namespace, what: event };
       if (event.type === 'rule') this.#rule(namespace, event, rules);
       else if (event.type === 'table' || isOddChain(event)) for (const ref of rules) this.#add(ref);
     }
   }
 
   /** All rules of a namespace: of what happened to them something was missed. */
-  allRules(namespace: string): void {
-    this.#told = { type: 'lost rules', namespace };
-    for (const family of [4, 6] as const) for (const ref of this.#rulesOf(namespace, family)) this.#add(ref);
+  allRules(lost: LostRules): void {
+    this.#told = { type: 'lost rules', what: lost };
+    for (const family of [4, 6] as const)
+      for (const ref of this.#rulesOf(lost.namespace, family)) this.#add(ref);
   }
 
   #link(namespace: string, link: SeenLink): void {
@@ -290,10 +292,4 @@ export class Suspicion {
     if (this.#told !== null) suspect.because.add(this.#told);
     this.#suspects.set(text, suspect);
   }
-}
-
-/** One of ours has gone. Or one of ours may bear another name: of that the kernel tells the new one alone. */
-function isOddChain({ chain, deleted }: { chain: string; deleted: boolean }): boolean {
-  const ours: readonly string[] = [...Object.values(CHAINS), ...Object.values(BRIDGE_CHAINS)];
-  return deleted ? chain.startsWith(CHAIN_PREFIX) && ours.includes(chain) : !ours.includes(chain);
 }

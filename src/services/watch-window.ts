@@ -37,6 +37,18 @@ export interface SeenNetconf {
   indexes: number[];
 }
 
+/** A name of namespaces that has come, has gone, or may stand for another namespace. */
+export interface SeenName {
+  name: string;
+  /** Whether netnsd changed nothing meanwhile. */
+  isByOthers: boolean;
+}
+
+/** Of the rules of a namespace something was missed. */
+export interface LostRules {
+  namespace: string;
+}
+
 /** What was told of one namespace: of each object the latest only. */
 export interface SeenSpace {
   /** By index. */
@@ -49,28 +61,23 @@ export interface SeenSpace {
 /** What was told since it was last asked for. */
 export interface Seen {
   spaces: Map<Nsid, SeenSpace>;
-  /**
-   * Names of namespaces that have come, have gone, or may stand for another namespace. `true`: while netnsd changed
-   * nothing.
-   */
-  names: Map<string, boolean>;
+  names: Map<string, SeenName>;
   /** By the name of the namespace. */
   firewalls: Map<string, Map<string, FirewallEvent>>;
-  /** Namespaces of whose rules something was missed. */
-  lostRules: Set<string>;
+  lostRules: Map<string, LostRules>;
   /** Something was missed. */
   everything: boolean;
 }
 
-/** One object of those, with what is needed to put it back. */
+/** One object of those, with what is needed to put it back: `what` stays the same one until more is told of it. */
 export type Told =
-  | { type: 'link'; link: SeenLink }
-  | { type: 'address'; address: SeenAddress }
-  | { type: 'route'; route: RouteEvent }
-  | { type: 'netconf'; netconf: SeenNetconf }
-  | { type: 'name'; name: string; isByOthers: boolean }
-  | { type: 'firewall'; namespace: string; event: FirewallEvent }
-  | { type: 'lost rules'; namespace: string };
+  | { type: 'link'; what: SeenLink }
+  | { type: 'address'; what: SeenAddress }
+  | { type: 'route'; what: RouteEvent }
+  | { type: 'netconf'; what: SeenNetconf }
+  | { type: 'name'; what: SeenName }
+  | { type: 'firewall'; namespace: string; what: FirewallEvent }
+  | { type: 'lost rules'; what: LostRules };
 
 type Known = Pick<LinkEvent, 'name' | 'up' | 'isPort'>;
 
@@ -121,13 +128,12 @@ export class WatchWindow {
   }
 
   noteLostRules(namespace: string): void {
-    this.#seen.lostRules.add(namespace);
+    this.#seen.lostRules.set(namespace, { namespace });
   }
 
   noteName(name: string, isByOthers: boolean): void {
     this.#count();
-    const { names } = this.#seen;
-    names.set(name, isByOthers || names.get(name) === true);
+    this.#name({ name, isByOthers }, LATER);
   }
 
   noteLost(): void {
@@ -144,25 +150,25 @@ export class WatchWindow {
   keep(told: Told): void {
     switch (told.type) {
       case 'link':
-        this.#link(told.link, EARLIER);
+        this.#link(told.what, EARLIER);
         break;
       case 'address':
-        this.#address(told.address, EARLIER);
+        this.#address(told.what, EARLIER);
         break;
       case 'route':
-        this.#route(told.route, EARLIER);
+        this.#route(told.what, EARLIER);
         break;
       case 'netconf':
-        this.#netconf(told.netconf, EARLIER);
+        this.#netconf(told.what, EARLIER);
         break;
       case 'name':
-        this.noteName(told.name, told.isByOthers);
+        this.#name(told.what, EARLIER);
         break;
       case 'firewall':
-        this.#firewall(told.namespace, told.event, EARLIER);
+        this.#firewall(told.namespace, told.what, EARLIER);
         break;
       case 'lost rules':
-        this.noteLostRules(told.namespace);
+        put(this.#seen.lostRules, told.what.namespace, told.what, EARLIER, (_, later) => later);
         break;
     }
   }
@@ -225,6 +231,13 @@ export class WatchWindow {
     }));
   }
 
+  #name(seen: SeenName, when: When): void {
+    put(this.#seen.names, seen.name, seen, when, (earlier, later) => ({
+      name: later.name,
+      isByOthers: earlier.isByOthers || later.isByOthers,
+    }));
+  }
+
   #firewall(namespace: string, event: FirewallEvent, when: When): void {
     const events = this.#seen.firewalls.get(namespace) ?? new Map<string, FirewallEvent>();
     const { type, family, table } = event;
@@ -259,7 +272,7 @@ const EARLIER = 'earlier';
 
 function put<K, V>(into: Map<K, V>, key: K, value: V, when: When, join: (earlier: V, later: V) => V): void {
   const there = into.get(key);
-  if (there === undefined) into.set(key, value);
+  if (there === undefined || there === value) into.set(key, value);
   else into.set(key, when === LATER ? join(there, value) : join(value, there));
 }
 
@@ -268,7 +281,7 @@ function nothing(): Seen {
     spaces: new Map(),
     names: new Map(),
     firewalls: new Map(),
-    lostRules: new Set(),
+    lostRules: new Map(),
     everything: false,
   };
 }

@@ -12,7 +12,8 @@ import { routeTie } from './interface.ts';
 import { NamespaceIds } from './namespace-ids.ts';
 import { firewallTie } from './nat-ties.ts';
 import { devicesAtStart, type DeviceAtStart } from './intended.ts';
-import { Suspicion, type Suspect } from './suspicion.ts';
+import { Reported, type Suspect } from './reported.ts';
+import { Suspicion } from './suspicion.ts';
 import { WatchWindow, type Seen } from './watch-window.ts';
 
 export interface Suspects {
@@ -55,6 +56,7 @@ const EVERYTHING_PAUSE_MS = 5_000;
 export class Watch {
   readonly #options: WatchOptions;
   readonly #window = new WatchWindow();
+  readonly #reported = new Reported();
   readonly #ids: NamespaceIds;
   readonly #names: NameWatch;
   readonly #firewalls: FirewallWatch;
@@ -242,12 +244,12 @@ export class Watch {
       const namespace = nsid === null ? HOST : this.#ids.nameOf(nsid);
       if (namespace !== null) suspicion.inNamespace(namespace, space);
     }
-    for (const [name, isByOthers] of seen.names) suspicion.name(name, isByOthers);
+    for (const name of seen.names.values()) suspicion.name(name);
     for (const [namespace, events] of seen.firewalls) suspicion.inFirewall(namespace, events.values());
-    for (const namespace of seen.lostRules) suspicion.allRules(namespace);
+    for (const lost of seen.lostRules.values()) suspicion.allRules(lost);
     // A device may be of the change that is being made: whether it is will be recorded soon.
     if (this.#options.isBusy())
-      for (const link of suspicion.strangers) this.#window.keep({ type: 'link', link });
+      for (const link of suspicion.strangers) this.#window.keep({ type: 'link', what: link });
     else suspicion.suspectStrangers();
     return {
       refs: this.#reportable(suspicion.suspects),
@@ -258,21 +260,24 @@ export class Watch {
   /** Those that can be judged. A change is seen half-way, too: what was told of what it changes is judged later. */
   #reportable(suspects: readonly Suspect[]): Ref[] {
     const { store, isChanging } = this.#options;
-    return suspects.flatMap(({ ref, because }) => {
-      if (store.resources.get(ref.kind, ref.name) === null) return [];
-      if (!isChanging(ref)) return [ref];
-      for (const told of because) this.#window.keep(told);
-      return [];
+    return suspects.flatMap((suspect) => {
+      const { ref } = suspect;
+      const because = this.#reported.newOf(suspect);
+      if (because.length === 0 || store.resources.get(ref.kind, ref.name) === null) return [];
+      const isReady = !isChanging(ref);
+      if (isReady) this.#reported.note(ref, because);
+      else for (const told of because) this.#window.keep(told);
+      return isReady ? [ref] : [];
     });
   }
 
   /** Asks the kernel which namespaces ids stand for, if there is one that is not known; once for all. */
   async #identify({ spaces, names }: Seen): Promise<void> {
-    const { store, isBusy } = this.#options;
-    const recorded = [...names.keys()].filter((name) => store.resources.get('namespace', name) !== null);
+    const { resources } = this.#options.store;
+    const recorded = [...names.values()].filter(({ name }) => resources.get('namespace', name) !== null);
     // The change that is being made may be about to give it its id.
-    if (isBusy()) for (const name of recorded) this.#window.noteName(name, names.get(name) === true);
-    else if (recorded.length > 0) await this.#ids.ensure(recorded);
+    if (this.#options.isBusy()) for (const what of recorded) this.#window.keep({ type: 'name', what });
+    else if (recorded.length > 0) await this.#ids.ensure(recorded.map(({ name }) => name));
     const unknown = [...spaces.keys()].filter((nsid) => nsid !== null && this.#ids.isUnknown(nsid));
     if (unknown.length > 0) await this.#ids.refresh(unknown.filter((nsid) => nsid !== null));
   }
