@@ -184,7 +184,8 @@ export class Suspicion {
   #address(namespace: string, { latest, lostBy }: SeenAddress): void {
     const { address, nsid, index } = latest;
     const ref = this.#claimant(namespace, addressTie(address, this.#nameOf(namespace, nsid, index) ?? ''));
-    const end = ref === null ? undefined : this.#intended(ref).find(hasAddress(namespace, latest.address));
+    const ends = ref === null ? [] : this.#intended(ref).filter(hasAddress(namespace, address));
+    const end = ends.find((each) => each.index === index) ?? ends[0];
     if (ref === null || end === undefined) return;
     const isElsewhere = end.index !== null && end.index !== latest.index;
     // Nor of the routes that have the address as their source, and go with it.

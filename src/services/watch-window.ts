@@ -8,6 +8,7 @@ import type {
   NsidEvent,
   RouteEvent,
 } from '../kernel/monitor-text.ts';
+import { isLinkLocal, parsePrefix } from '../schemas/address.ts';
 import { HeardNames } from './heard-names.ts';
 
 /** A device, by the latest event of it. */
@@ -209,7 +210,9 @@ export class WatchWindow {
   }
 
   #address(address: SeenAddress, when: When): void {
-    const { nsid, address: key } = address.latest;
+    const { nsid, index, address: text } = address.latest;
+    // A link-local one is another on each device.
+    const key = isLinkLocal(parsePrefix(text).address) ? `${text}%${index}` : text;
     put(this.#space(nsid).addresses, key, address, when, (earlier, later) => ({
       latest: later.latest,
       lostBy: later.lostBy ?? earlier.lostBy,

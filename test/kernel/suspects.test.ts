@@ -19,3 +19,20 @@ it('what one event is about is suspected once, though a part of it was just chan
   expect(found.toSorted()).toEqual(['nat/a', 'nat/b']);
   expect(suspects()).toEqual([]);
 });
+
+it('a link-local address that goes from one device is not taken for the same one of another', async () => {
+  const { watch, create, settle, nextSuspects } = await startWatched();
+  await watch.start();
+  for (const name of ['br00', 'br01'])
+    await create('bridge', { name, addresses: ['fe80::1/64'], firewall: null });
+  await settle();
+  await expect.poll(async () => nextSuspects(1_000)).toEqual([]);
+  for (const name of ['br00', 'br01']) await run('ip', 'address', 'delete', 'fe80::1/64', 'dev', name);
+  const found = new Set<string>();
+  await expect
+    .poll(async () => {
+      for (const ref of await nextSuspects(100)) found.add(ref);
+      return [...found].toSorted();
+    })
+    .toEqual(['bridge/br00', 'bridge/br01']);
+});
