@@ -1,15 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { ask } from '../support/ask.ts';
 import { Client } from '../support/load.ts';
-import { isLong, reportFigures, rounds } from '../support/rounds.ts';
+import { reportFigures, rounds } from '../support/rounds.ts';
 import { directoryToTearDown, startServer } from '../support/server.ts';
 import { recorded, settledComplaints } from '../support/standing.ts';
 
 const CLIENTS = 8;
 const ROUNDS = rounds(8, 500);
 const RANDOM_ROUNDS = rounds(5, 300);
-/** The promise is five seconds; a machine that is busy otherwise makes everything slower. */
-const LONGEST_MS = isLong ? 5_000 : 15_000;
+const LONGEST_MS = 5_000;
 
 /** A kill and a restart take about a second and a half, on a machine that is busy with other things too. */
 const roundsTimeoutMs = (count: number): number => 60_000 + count * 6_000;

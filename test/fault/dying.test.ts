@@ -14,7 +14,7 @@ describe('netnsd is killed in the middle of a change, and started again', () => 
     const tools = watchTools();
     const world = await World.make();
     let count = 0;
-    for (const { of, before, change } of every(0)) {
+    for (const { of, before, change } of all) {
       await world.rebuild(before, change);
       const points = await tools.pointsOf(async () => world.change());
       expect(points.length).toBeGreaterThan(0);
@@ -40,7 +40,7 @@ describe('netnsd is killed in the middle of a change, and started again', () => 
   it('leaves nothing half at any write of the store', { timeout: TIMEOUT_MS }, async () => {
     const world = await World.make();
     let count = 0;
-    for (const { of, before, change } of every(1)) {
+    for (const { of, before, change } of all) {
       await world.rebuild(before, change);
       const points = await storePointsOf(world.pid, async () => world.change());
       expect(points.length).toBeGreaterThan(1);
@@ -54,15 +54,10 @@ describe('netnsd is killed in the middle of a change, and started again', () => 
         await world.restart(`${of}: ${JSON.stringify(point)} of ${points.length}`);
       }
     }
-    expect(count).toBeGreaterThan(every(1).length / 2);
+    expect(count).toBeGreaterThan(all.length / 2);
     report('each write of the journal and the store', count);
   });
 });
-
-/** In the short run each of the two tests has every other change. */
-function every(first: 0 | 1): typeof all {
-  return isLong ? all : all.filter((_, at) => at % 2 === first);
-}
 
 function report(where: string, count: number): void {
   reportFigures(

@@ -34,7 +34,7 @@ it('counts an attempt to put back what all rules of a namespace share for each o
   const repairs = items.filter(({ action }) => action === 'repair').length;
   // At once, at once, then after 1, 2 and 4 seconds.
   expect(repairs).toBeGreaterThanOrEqual(3);
-  expect(repairs).toBeLessThanOrEqual(Math.ceil(Math.log2(seconds)) + 3);
+  expect(repairs).toBeLessThanOrEqual(Math.ceil(Math.log2(seconds)) + 2);
   for (const port of ports) expect((await curl(`/nat/p${port}`, 'DELETE')).status).toBe(204);
 }, 120_000);
 

@@ -27,7 +27,7 @@ describe('a tool that fails at any message that it sends or receives, or at any 
         await world.rebuild(before, change);
         const messages = points.filter(({ call }) => MESSAGES.has(call));
         const others = points.filter(({ call }) => call !== 'start' && !MESSAGES.has(call));
-        const chosen = [...spread(messages, 2), ...others];
+        const chosen = [...spread(messages, 3), ...others];
         for (const point of chosen) {
           tools.failAt(point, fault);
           const status = await world.change();

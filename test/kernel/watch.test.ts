@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { isLong } from '../support/rounds.ts';
 import { ipJson, run } from '../support/shell.ts';
 import { startWatched, type Watched } from '../support/watched.ts';
 
@@ -242,8 +241,7 @@ const drifts: { name: string; by: string; suspects: string[]; after?: string }[]
   },
 ];
 
-/** The promise is two seconds; in a machine that is busy otherwise everything takes longer. */
-const LONGEST_MS = isLong ? 2_000 : 10_000;
+const LONGEST_MS = 2_000;
 
 /** What is suspected from now on, as soon as it is that much: a part may be told later than another. */
 async function suspectsUntil(watched: Watched, count: number, withinMs = LONGEST_MS): Promise<string[]> {
@@ -255,7 +253,7 @@ async function suspectsUntil(watched: Watched, count: number, withinMs = LONGEST
 }
 
 describe('the watch', () => {
-  it.each(drifts)('suspects the right ones soon: $name', async ({ by, suspects, after }) => {
+  it.each(drifts)('suspects the right ones within 2 s: $name', async ({ by, suspects, after }) => {
     const watched = await build();
     expect(watched.suspects()).toEqual([]);
     await sh(by);

@@ -106,7 +106,7 @@ export async function startWatched(): Promise<Watched> {
     },
     remove,
     suspects,
-    nextSuspects: async (withinMs = 10_000) => {
+    nextSuspects: async (withinMs = 2_000) => {
       const end = performance.now() + withinMs;
       while (suspected.size === 0 && performance.now() < end) await pause(10);
       return suspects();
